@@ -1,0 +1,15 @@
+"""Realistic single-cell RNA-seq data from (c)scGAN models, in notebooks.
+
+Names are looked up when first used, so that `import scgan_nb` stays instant:
+TensorFlow and scanpy are imported by the first call that needs them.
+"""
+import lazy_loader
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["datasets", "parameters", "readers", "preprocess", "records", "networks", "wgan", "training",
+                "generation", "models", "metrics", "plots", "report", "experiment"],
+    submod_attrs={"readers": ["read", "convert"], "models": ["ScGAN", "CscGAN", "load"], "report": ["evaluate"]},
+)
