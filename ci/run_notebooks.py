@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -20,15 +19,6 @@ from nbdev.test import _keep_file, test_nb
 def is_run_notebook(path):
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
     return any("parameters" in cell["metadata"].get("tags", []) for cell in cells)
-
-
-def run(path, **kwargs):
-    start = time.monotonic()
-    try: passed, _ = test_nb(path, **kwargs)
-    except Exception as error: # a notebook that cannot be read at all
-        print(f"{path.name}: {type(error).__name__}: {error}", file=sys.stderr)
-        passed = False
-    return passed, time.monotonic() - start
 
 
 def main():
@@ -49,11 +39,11 @@ def main():
     failed = 0
     # spawned workers start clean; each imports TensorFlow once for all the notebooks that it gets
     with ProcessPoolExecutor(max(1, args.workers), mp_context=multiprocessing.get_context("spawn")) as pool:
-        jobs = {pool.submit(run, path, **how): path for path in notebooks}
+        jobs = {pool.submit(test_nb, path, **how): path for path in notebooks}
         for job in as_completed(jobs):
             try: passed, seconds = job.result()
-            except Exception as error: # the worker died, of memory for example
-                print(f"{jobs[job].name}: {error}", file=sys.stderr)
+            except Exception as error: # the notebook cannot be read, or the worker died (of memory, for example)
+                print(f"{jobs[job].name}: {type(error).__name__}: {error}", file=sys.stderr)
                 passed, seconds = False, float("nan")
             failed += not passed
             print(f"{'ok  ' if passed else 'FAIL'} {jobs[job].relative_to(config.config_path)} {seconds:.1f} s", flush=True)
