@@ -3,7 +3,11 @@
 Names are looked up when first used, so that `import scgan_nb` stays instant:
 TensorFlow and scanpy are imported by the first call that needs them.
 """
+import os
+
 import lazy_loader
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")      # TensorFlow's start-up notes are not for our readers; its warnings are
 
 __version__ = "0.1.0"
 
