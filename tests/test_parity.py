@@ -52,3 +52,23 @@ def test_models_of_the_original(shared, kind):
     assert parity.relative(ours, expected["fake"]) < 1e-5
     cells = model.generate(7 if kind == "scGAN" else [1] * len(model.labels))
     assert list(cells.var_names) == model.genes and (np.asarray(cells.layers["counts"].sum(1)) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["scGAN", "cscGAN"])
+def test_records_of_the_original(shared, kind):
+    """The original's TFRecords hold the cells, labels and split of its processed file."""
+    from scgan_nb.parameters import read_experiment
+    from scgan_nb.readers import read
+    from scgan_nb.records import read_file
+    folder = shared / "parity" / "original_experiments" / kind
+    cells, done = read(folder / "input.h5ad", check=False), read_experiment(folder).preprocessed
+    seen = []
+    for path in sorted((folder / "TF_records").glob("*.tfrecords")):
+        split = "train" if path.stem.startswith("train") else {"validate": "valid"}.get(path.stem, path.stem)
+        x, labels, barcodes = read_file(path, done.genes_no)
+        there = cells[list(barcodes)]
+        assert (there.obs["split"] == split).all()
+        assert [done.labels[k] for k in labels] == there.obs["cluster"].astype(str).tolist()
+        assert abs(x - there.X).max() < 1e-3 if len(barcodes) else x.shape[0] == 0
+        seen += list(barcodes)
+    assert sorted(seen) == sorted(cells.obs_names)
