@@ -14,6 +14,6 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["files", "parameters", "readers", "datasets", "clusters", "preprocess", "records", "networks", "wgan", "training",
-                "generation", "models", "metrics", "plots", "report", "experiment"],
+                "generation", "models", "metrics", "judging", "plots", "report", "experiment"],
     submod_attrs={"readers": ["read", "convert"], "models": ["ScGAN", "CscGAN", "load"], "report": ["evaluate"]},
 )
