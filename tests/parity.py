@@ -10,7 +10,8 @@ One line a file with the largest relative errors; exit status 1 if any is above 
 The original's scores of a critic step were read in the same graph run that applied the update, with nothing to order the two:
 a score may have been computed when some of the critic's variables were already the new ones. A score that disagrees is
 therefore tried again with every mix of old and new variables *as recorded in the file*; if one of them gives it, that mix is
-named on the line and its error counted. (In the losses and gradients, which the update itself waits for, this cannot happen.)
+named on the line and its error counted, and the critic loss, which is made of the same scores, is expected to contain it.
+(Gradient penalty and gradients are what the update waits for; with them this cannot happen.)
 """
 from __future__ import annotations
 import argparse, itertools, json, os, sys
@@ -80,13 +81,16 @@ def check(path: Path, fast: bool, tolerance: float = 1e-4, notes: list[str] | No
 
     update = game.critic_update(real, labels, draws("critic_step"), rate)
     note("cells", update.fake, arrays["critic_step/fake"])
+    loss = float(update.scalars["critic_loss"])
     for name, scores, cells, of in (("d_real", update.d_real, real, labels), ("d_fake", update.d_fake, update.fake, draws("critic_step").labels)):
         error = relative(scores, arrays[f"critic_step/{name}"])
         if error > tolerance:
             error, new = torn_read(game.critic, arrays, "critic_step", cells, of, arrays[f"critic_step/{name}"], tolerance)
-            if notes is not None and error <= tolerance: notes.append(f"{name} was recorded with {', '.join(new)} already updated")
+            if error <= tolerance:
+                loss += (1 if name == "d_fake" else -1) * float(np.mean(arrays[f"critic_step/{name}"]) - np.mean(scores))
+                if notes is not None: notes.append(f"{name} was recorded with {', '.join(new)} already updated")
         errors["scores"] = max(errors.get("scores", 0.0), error)
-    for name in ("gradient_penalty", "critic_loss"): note("losses", update.scalars[name], arrays[f"critic_step/{name}"])
+    for name, ours in (("gradient_penalty", update.scalars["gradient_penalty"]), ("critic_loss", loss)): note("losses", ours, arrays[f"critic_step/{name}"])
     for name, gradient in update.gradients.items(): note("gradients", gradient, arrays[f"critic_step/gradient/{name}"])
     weights("after_critic_step", game.critic.trainable_by_name())
 
