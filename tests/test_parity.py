@@ -1,5 +1,4 @@
 """Agreement with the original TensorFlow 1 code: its golden vectors, and models that it trained."""
-import json
 from pathlib import Path
 
 import numpy as np
