@@ -8,12 +8,13 @@ import os
 import lazy_loader
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")      # TensorFlow's start-up notes are not for our readers; its warnings are
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")     # its matrix products are faster; TensorFlow leaves them off on some AMD processors
 
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["files", "parameters", "readers", "datasets", "clusters", "preprocess", "records", "networks", "wgan", "training",
-                "generation", "models", "metrics", "judging", "plots", "report", "experiment"],
+                "generation", "models", "metrics", "distributions", "downstream", "privacy", "judging", "baselines", "presets", "plots", "report", "compare", "monitor", "experiment", "reproduce", "speed"],
     submod_attrs={"readers": ["read", "convert"], "models": ["ScGAN", "CscGAN", "load"], "report": ["evaluate"]},
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse, logging, sys
 
 # %% auto #0
-__all__ = ['COMMANDS', 'parser', 'parse_cells_no', 'convert', 'template', 'run', 'main']
+__all__ = ['COMMANDS', 'parser', 'parse_cells_no', 'convert', 'template', 'evaluate', 'compare', 'reproduce', 'run', 'main']
 
 # %% ../nbs/41_cli.ipynb #80efa598
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +59,65 @@ def template(argv: list[str]) -> None:
     template(a.path, raw_input=a.raw_input, name=a.name, experiments_dir=a.experiments_dir, model=a.model)
     logging.getLogger("scgan_nb").info("%s written; edit it, then: scgan_nb --param %s --process --train", a.path, a.path)
 
-COMMANDS = {"convert": convert, "template": template}
+
+# %% ../nbs/41_cli.ipynb #3f3196b1
+def _judging(p):
+    "The flags that `evaluate` and `compare` share."
+    p.add_argument("--train", metavar="TRAIN", help="real cells that the generator was trained on; without them copies cannot be found")
+    p.add_argument("--labels-key", metavar="KEY", default="cluster", help="column of labels (default: cluster, or another usual name)")
+    p.add_argument("--donor-key", metavar="KEY", help="column of donors in the real cells, to judge membership by donor")
+    p.add_argument("--fast", action="store_true", help="at most 500 cells a side, smaller forests")
+    p.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
+    p.add_argument("--repeats", type=int, default=5, metavar="N", help="draws; more of them give narrower intervals (default: 5)")
+    p.add_argument("--trees", type=int, metavar="N", help="of each random forest (default: 250, with --fast 100)")
+    p.add_argument("--max-cells", type=int, metavar="N", default=20_000, help="generated and held-out cells kept in memory; five times as many training cells (default: 20000)")
+    p.add_argument("--out", metavar="DIR", required=True, help="folder for the page and its numbers")
+
+def _options(a, name: str) -> tuple:
+    "(path of the page, keyword arguments), after a look at whether the page can be written there."
+    from pathlib import Path
+    out = Path(a.out).expanduser()
+    if out.exists() and not out.is_dir(): raise ValueError(f"--out {out} is a file; give a folder")
+    if a.repeats < 2 or a.trees is not None and a.trees < 1: raise ValueError("judging needs at least 2 --repeats and 1 of --trees")
+    if a.max_cells < 100: raise ValueError(f"--max-cells {a.max_cells} is too few to judge with; give at least 100")
+    return out / name, dict(train=a.train, labels_key=a.labels_key, donor_key=a.donor_key, fast=a.fast, seed=a.seed, repeats=a.repeats, trees=a.trees, max_cells=a.max_cells)
+
+def _say(report, path, what):
+    log = logging.getLogger("scgan_nb")
+    for name, score in what.items(): log.info("%s", f"{name}: {'not judged' if score is None else f'{score:.0f} of 100'}")
+    log.info("%s and %s written", path, path.with_suffix(".json").name)
+
+def evaluate(argv: list[str]) -> None:
+    """judge generated cells against real ones: a page and its numbers"""
+    p = argparse.ArgumentParser("scgan_nb evaluate", description="Judge generated cells, whoever made them, against real cells that the generator has not seen. "
+                                "Writes report.html and report.json.")
+    p.add_argument("generated", metavar="GENERATED", help=".h5ad, .zarr, or what else can be read"); p.add_argument("holdout", metavar="HOLDOUT", help="real cells, not trained on")
+    _judging(p)
+    p.add_argument("--preset", nargs="+", action="extend", default=[], metavar="P", help="measure by a paper's rules as well: groundgan, activa, scdiffusion")
+    a = p.parse_args(argv)
+    path, options = _options(a, "report.html")
+    from scgan_nb.report import evaluate
+    report = evaluate(a.generated, a.holdout, presets=a.preset, **options)
+    _say(report, report.save(path), {"headline score": report.headline})
+
+def compare(argv: list[str]) -> None:
+    """judge several generators side by side"""
+    p = argparse.ArgumentParser("scgan_nb compare", description="Judge several sets of generated cells against the same real cells. Writes compare.html and compare.json.")
+    p.add_argument("generated", metavar="GENERATED", nargs="+", help="two files or more: .h5ad, .zarr, or what else can be read")
+    p.add_argument("--holdout", metavar="HOLDOUT", required=True, help="real cells, not trained on")
+    _judging(p)
+    a = p.parse_args(argv)
+    path, options = _options(a, "compare.html")
+    from scgan_nb.compare import compare
+    result = compare(a.generated, a.holdout, **options)
+    _say(result, result.save(path), result.headlines)
+
+def reproduce(argv: list[str]) -> None:
+    """run the figures of the literature again"""
+    from scgan_nb.reproduce import command
+    command(argv)
+
+COMMANDS = {"convert": convert, "template": template, "evaluate": evaluate, "compare": compare, "reproduce": reproduce}
 
 # %% ../nbs/41_cli.ipynb #8c7ba25b
 def run(argv: list[str]) -> None:

@@ -125,7 +125,8 @@ def train(folder: str | Path, experiment: Experiment | None = None, restart: boo
     ValueError for a folder that was not processed, records that do not belong to it, or a checkpoint of another model.
     """
     from scgan_nb.models import ScGAN, write_model_folder
-    from scgan_nb.records import MemoryBatches, read_records
+    from scgan_nb.monitor import Monitor
+    from scgan_nb.records import MemoryBatches, open_records
     folder, job = Path(folder), Path(folder) / "job"
     cells, own = load_processed(folder)
     if experiment is not None: own = own.model_copy(update={"model": experiment.model, "training": experiment.training})
@@ -133,10 +134,11 @@ def train(folder: str | Path, experiment: Experiment | None = None, restart: boo
         old = next(p for n in range(1, 10_000) if not (p := folder / f"job.old-{n}").exists())
         job.rename(old)
         log.info("%s: begins anew; what was there is now in %s", folder.name, old.name)
-    x, label_ids = read_records(folder / "TF_records", "train", own.preprocessed.genes_no)
+    x, label_ids = open_records(folder / "TF_records", "train", own.preprocessed.genes_no, own.training.in_memory_gb)
     model = ScGAN.from_processed(cells, own)
     batches = MemoryBatches(x, label_ids, own.training.batch_size, own.training.seed, model.balance)
     look = [TsnePictures(model, job)] if own.training.validation_freq and own.preprocessed.valid_count >= 4 else []
+    if own.training.validation_freq and own.training.monitor and own.preprocessed.valid_count >= 40: look.append(Monitor(model, seed=own.training.seed))
     trainer = model.prepare(job, look, name=folder.name, batches=batches)
     start_from(trainer, own.training.checkpoint, folder)
     if trainer.step >= own.training.max_steps: log.info("%s: %s steps are done already; raise max_steps to go on, or restart", folder.name, f"{trainer.step:,}")
@@ -167,12 +169,13 @@ def generate(model_path: str | Path, cells_no, save_path: str | Path | None = No
 
     Returns
     -------
-    The AnnData that was written.
+    The AnnData that was written; one of more than 1 GB stays on disk where its format allows it (`.h5ad`, "backed").
     """
-    from scgan_nb.generation import write_cells
+    import anndata as ad
     from scgan_nb.models import load
-    cells = load(model_path).generate(cells_no, depth=depth, seed=seed, progress=progress)
-    path = write_cells(cells, save_path or Path(model_path) / "generated_cells.h5ad")
+    path = load(model_path).generate(cells_no, save_path or Path(model_path) / "generated_cells.h5ad", depth=depth, seed=seed, progress=progress)
+    if path.suffix == ".zarr": cells = ad.read_zarr(path)
+    else: cells = ad.read_h5ad(path, backed="r" if path.stat().st_size > 1e9 else None)
     log.info("%s generated cells x %s genes are in %s", f"{cells.n_obs:,}", f"{cells.n_vars:,}", path)
     return cells
 

@@ -5,12 +5,13 @@
 # %% ../nbs/20_generation.ipynb #5b03661e
 from __future__ import annotations
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 
 # %% auto #0
 __all__ = ['CHUNK', 'SCHEMA', 'reference_of', 'shares_of', 'plan_labels', 'sample_profiles', 'draw_depths', 'draw_counts',
-           'make_cells', 'write_cells']
+           'make_cells', 'write_cells', 'stream_cells']
 
 # %% ../nbs/20_generation.ipynb #9ab963d5
 def reference_of(processed) -> "AnnData":
@@ -89,15 +90,35 @@ def sample_profiles(generator, plan, seed: int = 0) -> Iterator:
     ------
     scipy CSR float32 [up to `CHUNK` cells, genes], rows summing to the generator's library size.
     """
-    import scipy.sparse as sp, tensorflow as tf
+    import tensorflow as tf
     from scgan_nb.wgan import key
-    make = tf.function(lambda z, labels: generator(z, labels))
-    total = plan if np.isscalar(plan) else len(plan)
-    for i, start in enumerate(range(0, total, CHUNK)):
-        n = min(CHUNK, total - start)
-        labels = None if np.isscalar(plan) else tf.constant(np.pad(plan[start:start + n], (0, CHUNK - n)), tf.int32)
-        z = tf.random.stateless_normal([CHUNK, generator.latent_dim], key(seed, "cells", i))
-        yield sp.csr_matrix(make(z, labels).numpy()[:n])
+    total, conditional = (plan, False) if np.isscalar(plan) else (len(plan), True)
+
+    @tf.function
+    def make(i, labels):
+        cells = generator(tf.random.stateless_normal([CHUNK, generator.latent_dim], key(seed, "cells", i)), labels)
+        return cells, tf.where(tf.reshape(cells > 0, [-1]))[:, 0]
+
+    def chunk(i):
+        n = min(CHUNK, total - i * CHUNK)
+        labels = tf.constant(np.pad(plan[i * CHUNK:i * CHUNK + n], (0, CHUNK - n)), tf.int32) if conditional else None
+        return n, *make(tf.constant(i, tf.int64), labels)
+
+    with ThreadPoolExecutor(1) as ahead:                            # the next chunk is made while this one is used
+        chunks = -(-total // CHUNK)
+        following = ahead.submit(chunk, 0) if chunks else None
+        for i in range(chunks):
+            n, cells, where = following.result()
+            following = ahead.submit(chunk, i + 1) if i + 1 < chunks else None
+            yield _csr(cells.numpy(), where.numpy(), n)
+
+def _csr(cells: np.ndarray, where: np.ndarray, n: int):
+    "The first `n` cells of a dense chunk as CSR, given the flat positions of all its positive values in order."
+    import scipy.sparse as sp
+    genes = cells.shape[1]
+    indptr = np.searchsorted(where, np.arange(n + 1) * genes)
+    where = where[:indptr[-1]]
+    return sp.csr_matrix((cells.reshape(-1)[where], (where % genes).astype(np.int32), indptr.astype(np.int32)), shape=(n, genes))
 
 # %% ../nbs/20_generation.ipynb #9fc4a5c8
 def draw_depths(reference, plan, depth=None, seed: int = 0) -> np.ndarray:
@@ -150,8 +171,33 @@ def draw_counts(profiles, depths: np.ndarray, rng: np.random.Generator):
 # %% ../nbs/20_generation.ipynb #50e5c43f
 SCHEMA = 1
 
+def _planned(generator, reference, cells_no, depth, counts, seed, provenance):
+    "Everything about cells to be made except their expression: plan, depths, and an AnnData without X."
+    import anndata as ad, pandas as pd
+    from importlib.metadata import version
+    labels = list(reference.obs["cluster"].cat.categories) if generator.clusters else None
+    plan = plan_labels(cells_no, labels, shares_of(reference), seed)
+    total = plan if labels is None else len(plan)
+    if not total: raise ValueError("cells_no asks for no cell at all; give at least one label a positive number")
+    depths, obs = draw_depths(reference, plan, depth, seed), pd.DataFrame(index=[f"synthetic_{i}" for i in range(total)])
+    if labels is not None: obs["cluster"] = pd.Categorical.from_codes(plan, categories=reference.obs["cluster"].cat.categories)
+    if counts: obs["n_counts"] = depths
+    obs["is_synthetic"] = True
+    uns = {"scgan_nb": {"schema": SCHEMA, "version": version("scgan_nb"), "seed": seed, **(provenance or {})}}
+    return plan, depths, ad.AnnData(obs=obs, var=reference.var.copy(), uns=uns)
+
+def _made(generator, plan, depths, counts, seed, progress) -> Iterator:
+    "Chunks of (profiles, counts or None), with a progress bar in cells."
+    from tqdm.auto import tqdm
+    rng, start = np.random.default_rng([seed, 2]), 0
+    with tqdm(total=len(depths), desc="generating", unit="cell", disable=not progress) as bar:
+        for x in sample_profiles(generator, plan, seed):
+            yield x, draw_counts(x, depths[start:start + x.shape[0]], rng) if counts else None
+            start += x.shape[0]
+            bar.update(x.shape[0])
+
 def make_cells(generator, reference, cells_no, *, depth=None, counts: bool = True, seed: int = 0, provenance: dict | None = None, progress: bool = False):
-    """Generate cells as an AnnData.
+    """Generate cells as an AnnData in memory.
 
     Parameters
     ----------
@@ -167,27 +213,11 @@ def make_cells(generator, reference, cells_no, *, depth=None, counts: bool = Tru
     -------
     AnnData [cells, genes] as in the table above.
     """
-    import anndata as ad, pandas as pd, scipy.sparse as sp
-    from importlib.metadata import version
-    from tqdm.auto import tqdm
-    labels = list(reference.obs["cluster"].cat.categories) if generator.clusters else None
-    plan = plan_labels(cells_no, labels, shares_of(reference), seed)
-    total = plan if labels is None else len(plan)
-    if not total: raise ValueError("cells_no asks for no cell at all; give at least one label a positive number")
-    depths, rng = draw_depths(reference, plan, depth, seed), np.random.default_rng([seed, 2])
-    profiles, drawn, start = [], [], 0
-    for x in tqdm(sample_profiles(generator, plan, seed), total=-(-total // CHUNK), desc="generating", unit="chunk", disable=not progress):
-        profiles.append(x)
-        if counts: drawn.append(draw_counts(x, depths[start:start + x.shape[0]], rng))
-        start += x.shape[0]
-    cells = ad.AnnData(sp.vstack(profiles, format="csr"), var=reference.var.copy())
-    cells.obs_names = [f"synthetic_{i}" for i in range(total)]
-    if labels is not None: cells.obs["cluster"] = pd.Categorical.from_codes(plan, categories=reference.obs["cluster"].cat.categories)
-    if counts:
-        cells.layers["counts"] = sp.vstack(drawn, format="csr")
-        cells.obs["n_counts"] = depths
-    cells.obs["is_synthetic"] = True
-    cells.uns["scgan_nb"] = {"schema": SCHEMA, "version": version("scgan_nb"), "seed": seed, **(provenance or {})}
+    import scipy.sparse as sp
+    plan, depths, cells = _planned(generator, reference, cells_no, depth, counts, seed, provenance)
+    profiles, drawn = zip(*_made(generator, plan, depths, counts, seed, progress))
+    cells.X = sp.vstack(profiles, format="csr")
+    if counts: cells.layers["counts"] = sp.vstack(drawn, format="csr")
     return cells
 
 # %% ../nbs/20_generation.ipynb #32372b86
@@ -205,4 +235,46 @@ def write_cells(cells, path: str | Path) -> Path:
     with atomic_path(path) as temporary:
         if path.suffix == ".zarr": cells.write_zarr(temporary)
         else: cells.write_h5ad(temporary, compression="gzip")
+    return path
+
+# %% ../nbs/20_generation.ipynb #7396c4c1
+def stream_cells(path: str | Path, generator, reference, cells_no, *, depth=None, counts: bool = True, seed: int = 0,
+                 provenance: dict | None = None, progress: bool = False) -> Path:
+    """Generate cells straight into an `.h5ad` or `.zarr`: the cells of `make_cells`, in bounded memory. The file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : the file; the others as for `make_cells`.
+
+    Raises
+    ------
+    ValueError if the ending is neither, or as `make_cells`.
+    """
+    import h5py, zarr
+    from anndata.io import sparse_dataset, write_elem
+    from scgan_nb.files import atomic_path
+    path = Path(path)
+    if path.suffix not in (".h5ad", ".zarr"): raise ValueError(f"cannot tell the format of {path.name!r}; end the name in .h5ad or .zarr")
+    plan, depths, cells = _planned(generator, reference, cells_no, depth, counts, seed, provenance)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        file = zarr.open_group(str(temporary), mode="w") if path.suffix == ".zarr" else h5py.File(temporary, "w")
+        try:
+            write_elem(file, "/", cells)
+            places = {0: "X"} | ({1: "layers/counts"} if counts else {})
+            waiting = []
+            def flush(first=True):
+                import scipy.sparse as sp
+                for k, place in places.items():
+                    x = sp.vstack([chunk[k] for chunk in waiting], format="csr")
+                    if place in file: sparse_dataset(file[place]).append(x); continue
+                    x.indptr = x.indptr.astype(np.int64)             # room for more than 2**31 values
+                    write_elem(file, place, x, dataset_kwargs={"chunks": (1 << 18,)})
+                waiting.clear()
+            for chunk in _made(generator, plan, depths, counts, seed, progress):
+                waiting.append(chunk)
+                if len(waiting) == 8: flush()
+            if waiting: flush()
+        finally:
+            if path.suffix == ".h5ad": file.close()
     return path

@@ -10,10 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from natsort import natsorted
 from .metrics import (Cells, Space, as_cells, centroid, correlation, gene_wasserstein, kernel_width, label_agreement, label_classifier,
-                              lisi, memorisation_share, mmd, neighbours, one_nn, precision_recall, rf_auroc, variable_genes, zero_fraction)
+                              lisi, memorisation_share, mmd, neighbours, one_nn, precision_recall, variable_genes, zero_fraction)
+from .distributions import energy, genes_per_cell, ks, mean_variance, rf_roc, sliced_wasserstein
+from .downstream import de_concordance, judged_labels, label_share, transfer
+from .privacy import membership_inference_auroc, near_duplicates, nearest_training, nndr
 
 # %% auto #0
-__all__ = ['Metric', 'interval', 'Sides', 'align', 'judge']
+__all__ = ['QUESTIONS', 'Metric', 'interval', 'Sides', 'align', 'judge', 'headline']
 
 # %% ../nbs/30e_judging.ipynb #1d4073f2
 @dataclasses.dataclass
@@ -74,6 +77,8 @@ class Sides:
     totals: tuple                 # library sizes in counts (generated, holdout); None where a side has none
     notes: list
     label_key: str | None = None
+    donors: tuple = (None, None)  # str arrays: of the training and of the held-out cells, where a donor column was named
+    train_rows: object = None     # int array: row number that each training cell had before cells were taken out
 
 def _unnamed(genes) -> bool: return genes is None or genes == [str(i) for i in range(len(genes))]
 
@@ -96,7 +101,7 @@ def _overlap(train, holdout) -> np.ndarray:
     return np.array([pattern(train, i) in held for i in range(train.shape[0])], dtype=bool)
 
 def align(generated, holdout, train=None, labels_key: str | None = "cluster", real_labels_key: str | None = None,
-          layer: str | None = None, same_gene_order: bool = False) -> Sides:
+          layer: str | None = None, same_gene_order: bool = False, donor_key: str | None = None) -> Sides:
     """Bring generated and real cells over the same genes and labels.
 
     Parameters
@@ -110,11 +115,13 @@ def align(generated, holdout, train=None, labels_key: str | None = "cluster", re
         Judge this layer of the generated cells instead of `X`.
     same_gene_order : bool
         Accept cells without gene names: the same genes in the same order, on the caller's word.
+    donor_key : str, optional
+        Column of donors in the training and held-out cells, for membership by donor.
 
     Raises
     ------
     ValueError
-        Genes missing or unnamed, a label column that the real cells lack, or values that are not linear expression.
+        Genes missing or unnamed, a label or donor column that the real cells lack, or values that are not linear expression.
     """
     notes = []
     real_key = real_labels_key or labels_key
@@ -123,6 +130,8 @@ def align(generated, holdout, train=None, labels_key: str | None = "cluster", re
         raise ValueError(f"the held-out cells have no labels {real_key!r}; their columns are: {', '.join(map(str, holdout.obs.columns)) or 'none'}")
     g, h = as_cells(generated, gen_key, layer, "generated"), as_cells(holdout, real_key, what="holdout")
     t = None if train is None else as_cells(train, real_key, what="train")
+    donors = [None if c is None or donor_key is None else _donors(c, donor_key, what) for c, what in ((train, "training"), (holdout, "held-out"))]
+    rows = None if t is None else np.arange(t.x.shape[0])
     sides = [h] + ([t] if t is not None else [])
     if _unnamed(g.genes) or any(_unnamed(s.genes) for s in sides):
         widths = {s.x.shape[1] for s in [g, *sides]}
@@ -140,7 +149,8 @@ def align(generated, holdout, train=None, labels_key: str | None = "cluster", re
         twice = _overlap(t.x, h.x) if t.x.shape[1] >= 50 else np.zeros(t.x.shape[0], bool)
         if twice.any():
             notes.append(f"{twice.sum():,} training cells are also among the held-out cells and were left out of the training side.")
-            t = t._replace(x=t.x[~twice], labels=None if t.labels is None else t.labels[~twice])
+            t, rows = t._replace(x=t.x[~twice], labels=None if t.labels is None else t.labels[~twice]), rows[~twice]
+            if donors[0] is not None: donors[0] = donors[0][~twice]
         if t.x.shape[0] < 20: raise ValueError(f"only {t.x.shape[0]} training cells are left that are not held out; split the real cells before judging")
     if h.labels is not None and g.labels is not None and not set(h.label_order) & set(g.label_order):
         notes.append(f"Labels are not compared: real cells have {', '.join(h.label_order[:4])}, ..., generated cells {', '.join(g.label_order[:4])}, ...")
@@ -151,7 +161,12 @@ def align(generated, holdout, train=None, labels_key: str | None = "cluster", re
     h_totals = np.asarray(h.x.sum(1)).ravel() if h_counts else (np.asarray(holdout.obs["n_counts"], float) if hasattr(holdout, "obs") and "n_counts" in holdout.obs else None)
     state = lambda c: "counts" if _counts_like(c.x) else "library-size-normalised values"
     notes.insert(0, f"Generated cells were given as {state(g)}, held-out cells as {state(h)}; both were brought to a library size of 10,000 over the judged genes, then log1p.")
-    return Sides(g, h, t, detected, (g_totals, h_totals), notes, labels_key if g.labels is not None and h.labels is not None else None)
+    return Sides(g, h, t, detected, (g_totals, h_totals), notes, labels_key if g.labels is not None and h.labels is not None else None, tuple(donors), rows)
+
+def _donors(cells, key, what) -> np.ndarray:
+    if not hasattr(cells, "obs") or key not in cells.obs:
+        raise ValueError(f"the {what} cells have no donors {key!r}; " + (f"their columns are: {', '.join(map(str, cells.obs.columns)) or 'none'}" if hasattr(cells, "obs") else "give them as AnnData with that column"))
+    return np.asarray(cells.obs[key]).astype(str)
 
 # %% ../nbs/30e_judging.ipynb #270ef169
 def _detected(generated, g, h):
@@ -168,8 +183,11 @@ def _detected(generated, g, h):
 
 # %% ../nbs/30e_judging.ipynb #7e6501d5
 _SHUFFLE, _COLLAPSE = "real cells, each gene shuffled among them", "the 25 real cells around one real cell, repeated"
+_PERMUTED, _TRAIN = "real cells, labels permuted", "training cells"
 #        name               good      ceiling    where     bounds of the interval
 _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
+          "energy":          ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
+          "sliced_wasserstein": ("lower", _SHUFFLE, "PCs",  (0, math.inf)),
           "rf_auroc":        (.5,       _SHUFFLE,  "PCs",   (0, 1)),
           "one_nn":          (.5,       _SHUFFLE,  "PCs",   (0, 1)),
           "one_nn_real":     (.5,       _SHUFFLE,  "PCs",   (0, 1)),
@@ -183,17 +201,30 @@ _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf
           "centroid_euclid": ("lower",  _COLLAPSE, "log1p", (0, math.inf)),
           "centroid_cosine": ("lower",  _COLLAPSE, "log1p", (0, 2)),
           "gene_wasserstein":("lower",  _COLLAPSE, "log1p", (0, math.inf)),
+          "ks":              ("lower",  _COLLAPSE, "log1p", (0, 1)),
+          "mean_variance":   ("lower",  _COLLAPSE, "linear at 10,000 counts", (0, math.inf)),
           "zero_fraction":   ("lower",  _COLLAPSE, "expressed or not", (0, 1)),
+          "genes_per_cell":  ("lower",  _COLLAPSE, "expressed or not", (0, 1)),
+          "library_size":    ("lower",  "", "counts", (0, 1)),
+          "label_share":     ("lower",  "every cell of the most common label", "labels as given", (0, 1)),
           "label_mix":       ("lower",  _COLLAPSE, "PCs, labels by classifier", (0, 1)),
-          "label_agreement": ("higher", "real cells, labels permuted", "PCs, labels by classifier", (0, 1)),
-          "memorisation_share": (.5,    "training cells", "PCs", (0, 1)),
-          "library_size":    ("lower",  "", "counts", (0, 1))}
+          "label_agreement": ("higher", _PERMUTED, "PCs, labels by classifier", (0, 1)),
+          "de_correlation":  ("higher", _PERMUTED, "linear at 10,000 counts, labels as given", (-1, 1)),
+          "de_slope":        (1.0,      _PERMUTED, "linear at 10,000 counts, labels as given", (-math.inf, math.inf)),
+          "tstr":            ("higher", _PERMUTED, "PCs, labels as given", (0, 1)),
+          "trts":            ("higher", _PERMUTED, "PCs, labels as given", (0, 1)),
+          "memorisation_share": (.5,    _TRAIN,    "PCs", (0, 1)),
+          "membership_auroc":  (.5,     _TRAIN,    "PCs", (0, 1)),
+          "near_duplicate_share": ("lower", _TRAIN, "PCs", (0, 1)),
+          "nndr":            ("higher", _TRAIN,    "PCs", (0, 1))}
+_EVEN = ("memorisation_share", "membership_auroc")     # training and held-out cells are compared with each other
+_MOST_TRAINING, _MOST_RELEASED = 100_000, 5_000        # cells that are searched for originals; cells that an attacker holds
 
 # %% ../nbs/30e_judging.ipynb #27b7888a
 class _Set(NamedTuple):
     "One side of one comparison."
-    logged: object; z: np.ndarray; detected: object; labels: object = None
-    def rows(self, i): return _Set(self.logged[i], self.z[i], self.detected[i], None if self.labels is None else self.labels[i])
+    logged: object; z: np.ndarray; detected: object; labels: object = None; donors: object = None
+    def rows(self, i): return _Set(self.logged[i], self.z[i], self.detected[i], *(None if x is None else x[i] for x in (self.labels, self.donors)))
 
 def _shuffled(s: _Set, space, rng) -> _Set:
     import scipy.sparse as sp
@@ -212,25 +243,60 @@ def _collapsed(s: _Set, rng) -> _Set:
 def _shares(labels, names): return np.array([(labels == l).mean() for l in names])
 
 # %% ../nbs/30e_judging.ipynb #92346337
-def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory=None, trees=100, seed=0, n_jobs=-1) -> dict:
-    "The metrics `names` of `g` for real `a`; what does not apply is left out."
+def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory=None, trees=100, seed=0, n_jobs=-1,
+             judged=None, learned=None, known=None, limit=None, released=None) -> dict:
+    """The metrics `names` of `g` for real `a`; what does not apply is left out.
+
+    predict, learned: label classifiers of the space's real cells and of `a`; judged: labels large enough; known: training cells in PCs;
+    limit: `nearest_training` of `a` to them; released: log1p cells that an attacker holds, if not those of `g`.
+    """
     out, want = {}, lambda *some: any(s in names for s in some)
     if want("mmd"): out["mmd"] = mmd(g.z, a.z, width)
-    if want("rf_auroc"): out["rf_auroc"] = rf_auroc(g.z, a.z, trees=trees, seed=seed, n_jobs=n_jobs)
+    if want("energy"): out["energy"] = energy(g.z, a.z)
+    if want("sliced_wasserstein"): out["sliced_wasserstein"] = sliced_wasserstein(g.z, a.z, seed=seed)
+    if want("rf_auroc"):
+        out["roc"] = rf_roc(g.z, a.z, trees=trees, seed=seed, n_jobs=n_jobs)
+        out["rf_auroc"] = out["roc"]["auroc"]
     if want("one_nn", "one_nn_real", "one_nn_generated"): out |= one_nn(g.z, a.z)
     if want("lisi"): out["lisi"] = lisi(g.z, a.z)
     if want("precision", "recall", "density", "coverage"): out |= precision_recall(g.z, a.z)
     if want("correlation"): out["correlation"] = correlation(g.logged[:, top].toarray(), a.logged[:, top].toarray())
     if want("centroid_euclid", "centroid_cosine"): out |= centroid(g.logged, a.logged)
     if want("gene_wasserstein"): out["gene_wasserstein"] = gene_wasserstein(g.logged, a.logged)
+    if want("ks"): out["ks"] = ks(g.logged, a.logged)
+    if want("mean_variance"): out["mean_variance"] = mean_variance(g.logged.expm1(), a.logged.expm1())
     if want("zero_fraction"): out["zero_fraction"] = zero_fraction(g.detected, a.detected)
+    if want("genes_per_cell"): out["genes_per_cell"] = genes_per_cell(g.detected, a.detected)
     if predict is not None and want("label_mix", "label_agreement"):
         p, q = predict(g.z), predict(a.z)
         kinds = sorted(set(p) | set(q))
         out["label_mix"] = float(np.abs(_shares(p, kinds) - _shares(q, kinds)).sum() / 2)
         if g.labels is not None: out |= {"label_agreement": float((p == g.labels).mean()), "predicted": p}
-    if memory and want("memorisation_share"):
-        out["memorisation_share"] = float(np.mean([memorisation_share(even.project(g.logged), t, h) for even, t, h in memory]))
+    if judged and g.labels is not None: out |= _study(want, g, a, judged, learned, seed)
+    if known is not None and want("nndr", "near_duplicate_share"):
+        near = nearest_training(g.z, known)
+        out |= {"nndr": nndr(g.z, known, nearest=near), "near_duplicate_share": near_duplicates(g.z, known, a.z, near, limit).attrs["share"]}
+    if memory and want(*_EVEN): out |= _attack(want, memory, g.logged, released)
+    return {k: v for k, v in out.items() if not (isinstance(v, float) and math.isnan(v))}
+
+def _study(want, g, a, judged, learned, seed) -> dict:
+    "What a study of the labels finds, with generated and with real cells; per label too."
+    out, by = {}, {}
+    if want("de_correlation", "de_slope"):
+        de = de_concordance(g.logged.expm1(), g.labels, a.logged.expm1(), a.labels, labels=judged)
+        out |= {k: de[k] for k in ("de_correlation", "de_slope")}
+        by |= {"de_" + k: {l: d[k] for l, d in de["by_label"].items()} for k in ("correlation", "slope")}
+    if want("tstr"): out["tstr"], by["tstr"] = transfer(g.z, g.labels, a.z, a.labels, judged, seed).values()
+    if want("trts"): out["trts"], by["trts"] = transfer(a.z, a.labels, g.z, g.labels, judged, seed, predict=learned).values()
+    return out | {"by_label": by}
+
+def _attack(want, memory, drawn, released) -> dict:
+    "Both questions that compare training with held-out cells, means over the even grounds."
+    out = {}
+    if want("memorisation_share"): out["memorisation_share"] = float(np.mean([memorisation_share(even.project(drawn), t.z, h.z) for even, t, h in memory]))
+    if want("membership_auroc"):
+        held = [membership_inference_auroc(even.project(drawn if released is None else released), t.z, h.z, t.donors, h.donors) for even, t, h in memory]
+        out |= {"membership_auroc": float(np.mean([x["auroc"] for x in held])), "attacks": held}
     return out
 
 # %% ../nbs/30e_judging.ipynb #68f7e3c3
@@ -249,93 +315,114 @@ def _draw(labels, total: int, n: int, rng, like=None) -> np.ndarray:
     rest = np.setdiff1d(np.arange(total), chosen)
     return np.concatenate([chosen, rng.choice(rest, n - len(chosen), replace=False)])
 
-def _even_grounds(t: Cells, t_logged, a: _Set, space, rng, most: int = 4) -> list:
+def _even_grounds(t: _Set, a: _Set, space, rng, most: int = 4) -> list:
     "For up to `most` disjoint draws of training cells, as many as there are held-out cells `a`: a space fitted on both alike, and both in it."
     import scipy.sparse as sp
-    left, grounds = np.arange(t_logged.shape[0]), []
+    left, grounds = np.arange(t.logged.shape[0]), []
     while len(left) >= len(a.z) and len(grounds) < most:
         pick = _draw(None if t.labels is None else t.labels[left], len(left), len(a.z), rng, a.labels)
-        mine = t_logged[left[pick]]
-        even = Space(space.n_pcs, space.n_genes, seed=space.seed).fit_logged(sp.vstack([mine, a.logged]).tocsr())
-        grounds.append((even, even.project(mine), even.project(a.logged)))
+        mine = t.rows(left[pick])
+        even = Space(space.n_pcs, space.n_genes, seed=space.seed).fit_logged(sp.vstack([mine.logged, a.logged]).tocsr())
+        grounds.append((even, mine._replace(z=even.project(mine.logged)), a._replace(z=even.project(a.logged))))
         left = np.delete(left, pick)
     return grounds
 
 # %% ../nbs/30e_judging.ipynb #be1b9cc2
 def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster", n: int | None = None, repeats: int = 5, seed: int = 0,
           fast: bool = False, only=None, match_labels: bool = False, n_pcs: int = 50, n_genes: int | None = 2000, n_jobs: int = -1,
-          progress: bool = False, **align_options) -> dict:
+          progress: bool = False, trees: int | None = None, donor_key: str | None = None, fit_on: str = "train", **align_options) -> dict:
     """Judge generated cells against held-out real cells -> dict of name -> `Metric`.
 
     Parameters
     ----------
     generated : AnnData, matrix or (matrix, labels); or the `Sides` that `align` returned (then leave out holdout and train)
     holdout : the same; real cells that the generator has not seen
-    train : the same, optional; the cells it was trained on. The space is fitted on them, and memorisation can be judged.
-        Without them a third of the held-out cells is set aside for the fit and not judged with.
+    train : the same, optional; the cells it was trained on; memorisation can be judged with them
     labels_key : column of labels; see `align` for this and `align_options`
-    n : cells a side; by default all generated cells or half the held-out cells (a third without `train`), whichever is fewer, at most 1,000 (fast: 500)
+    n : cells a side; by default all generated cells or half the held-out cells (a third where some are set aside for the fit), whichever is fewer, at most 1,000 (fast: 500)
     repeats : fresh draws, at least 2
-    fast : 100 trees instead of 1,000
+    fast : 100 trees instead of 250, and fewer cells
     only : names of metrics; None for all
     match_labels : draw generated cells in the label mix of the held-out cells (for cells that were ordered in another mix)
     n_pcs, n_genes : the space, see `Space`
+    trees : of a forest, if neither 100 nor 250
+    fit_on : "train", or "holdout": a third of the held-out cells is set aside, the space is fitted on them, and they are not judged with
+        (always so without `train`). A space fitted on the generator's own training cells shows up every chance pattern that it shares
+        with them, and even copies of real cells look false in it; reports and comparisons therefore ask for "holdout".
+    donor_key : column of donors in training and held-out cells, for membership by donor; `Sides` bring theirs
+
+    `details` of the metrics hold more: rf_auroc the mean ROC curves (fpr, tpr, tpr_floor), near_duplicate_share the pairs, membership_auroc
+    the donors, label_agreement the confusion table, and those asked by label the labels too small to judge.
     """
-    sides = generated if isinstance(generated, Sides) else align(generated, holdout, train, labels_key, **align_options)
+    sides = generated if isinstance(generated, Sides) else align(generated, holdout, train, labels_key, donor_key=donor_key, **align_options)
     names = list(_TERMS) if only is None else list(only)
     unknown = [x for x in names if x not in _TERMS]
     if unknown: raise ValueError(f"unknown metric {unknown[0]!r}; known are: {', '.join(_TERMS)}")
     G, H, T = sides.generated, sides.holdout, sides.train
     if repeats < 2: raise ValueError("an interval needs at least 2 repeats")
     rng = np.random.default_rng([seed, 1])
-    F = T                                             # the cells to fit on
-    if T is None:
+    if fit_on not in ("train", "holdout"): raise ValueError(f"fit_on is {fit_on!r}; it must be 'train' or 'holdout'")
+    F, donors, set_aside = T, sides.donors[1], T is None or fit_on == "holdout"      # F: the cells to fit on
+    if set_aside:
         aside = np.zeros(H.x.shape[0], bool)
         aside[rng.permutation(len(aside))[:len(aside) // 3]] = True
+        if donors is not None: donors = donors[~aside]
         F, H = (H._replace(x=H.x[m], labels=None if H.labels is None else H.labels[m]) for m in (aside, ~aside))
     most = min(G.x.shape[0], H.x.shape[0] // 2)
     n = min(most, 500 if fast else 1000) if n is None else n
-    if most < 20: raise ValueError(f"judging needs at least 20 generated and {40 if T is not None else 60} held-out cells, got {G.x.shape[0]} and {sides.holdout.x.shape[0]}")
+    if most < 20: raise ValueError(f"judging needs at least 20 generated and {60 if set_aside else 40} held-out cells, got {G.x.shape[0]} and {sides.holdout.x.shape[0]}")
     if n > most: raise ValueError(f"n={n} is too many: {G.x.shape[0]} generated and {sides.holdout.x.shape[0]} held-out cells allow {most} a side")
-    fit_on = np.sort(rng.choice(F.x.shape[0], min(F.x.shape[0], 5000), replace=False))
-    space = Space(n_pcs, n_genes, seed=seed).fit(F.x[fit_on])
-    def make(c, detected=None):
+    fitted = np.sort(rng.choice(F.x.shape[0], min(F.x.shape[0], 5000), replace=False))
+    space = Space(n_pcs, n_genes, seed=seed).fit(F.x[fitted])
+    def make(c, detected=None, donors=None):
         logged = space.log(c.x)
-        return _Set(logged, space.project(logged), logged > 0 if detected is None else detected, c.labels)
-    g, h = make(G, sides.detected), make(H)
-    f_logged = space.log(F.x[fit_on])
-    predict = None if F.labels is None or H.labels is None else label_classifier(space.project(f_logged), F.labels[fit_on], seed)
-    t_logged = None if T is None else space.log(T.x)
-    options = dict(top=variable_genes(f_logged, 100), predict=predict, trees=100 if fast else 1000, n_jobs=n_jobs)
+        return _Set(logged, space.project(logged), logged > 0 if detected is None else detected, c.labels, donors)
+    g, h = make(G, sides.detected), make(H, donors=donors if T is not None else None)
+    t = None if T is None else make(T, donors=sides.donors[0])
+    f_logged = space.log(F.x[fitted])
+    predict = None if F.labels is None or H.labels is None else label_classifier(space.project(f_logged), F.labels[fitted], seed)
+    some = lambda z, most, key: z[np.sort(np.random.default_rng([seed, key]).choice(z.shape[0], min(z.shape[0], most), replace=False))]
+    searched = None if t is None else some(np.arange(len(t.z)), _MOST_TRAINING, 6)
+    known = None if t is None else t.z[searched]
+    trees = (100 if fast else 250) if trees is None else trees
+    judged, small = _large_enough(h.labels, n)
+    options = dict(top=variable_genes(f_logged, 100), predict=predict, n_jobs=n_jobs, judged=judged, known=known)
+    released = some(g.logged, _MOST_RELEASED, 7)
     values, floors, ceilings, tables = [], [], [], []
     for r in _progress(range(repeats), progress):
         rng = np.random.default_rng([seed, 2, r])
         a, b = _halves(h, n, rng)
         x = g.rows(_draw(g.labels, len(g.z), n, rng, a.labels if match_labels else None))
-        memory = _even_grounds(T, t_logged, a, space, rng) if "memorisation_share" in names and T is not None else []
-        options |= dict(memory=memory, width=kernel_width(a.z), seed=seed + r)
-        values.append(_measure(names, x, a, **options)); floors.append(_measure(names, b, a, **options))
+        memory = _even_grounds(t, a, space, rng) if t is not None and set(names) & set(_EVEN) else []
+        options |= dict(memory=memory, width=kernel_width(a.z), seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
+                        learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in names else None)
+        values.append(_measure(names, x, a, trees=trees, released=released, **options)); floors.append(_measure(names, b, a, trees=trees, **options))
         tables.append((x, a, b))
-        if r < 2:                                     # the bad ones are far away: two draws tell where
-            worst = {}
-            for text, s in ((_SHUFFLE, _shuffled(b, space, rng)), (_COLLAPSE, _collapsed(b, rng))):
-                got = _measure([k for k in names if _TERMS[k][1] == text], s, a, **options)
+        if r < 2:                                     # the bad ones are far away: two draws and a quarter of the trees tell where
+            worst = {"nndr": 0.0, "near_duplicate_share": 1.0, "membership_auroc": 1.0}      # of copies, by definition
+            bad = [(_SHUFFLE, _shuffled(b, space, rng)), (_COLLAPSE, _collapsed(b, rng))]
+            if b.labels is not None: bad.append((_PERMUTED, b._replace(labels=rng.permutation(b.labels))))
+            for text, s in bad:
+                got = _measure([k for k in names if _TERMS[k][1] == text], s, a, trees=max(10, trees // 4), **options | dict(memory=None, known=None))
                 worst |= {k: v for k, v in got.items() if k in _TERMS and _TERMS[k][1] == text}
-            if b.labels is not None and predict is not None: worst["label_agreement"] = float((predict(b.z) == rng.permutation(b.labels)).mean())
-            if memory: worst["memorisation_share"] = 1.0 - floors[-1]["memorisation_share"] + .5
+            if memory and "memorisation_share" in names: worst["memorisation_share"] = 1.0 - floors[-1]["memorisation_share"] + .5
             ceilings.append(worst)
     mean = lambda many, k: float(np.mean([x[k] for x in many])) if all(x.get(k) is not None for x in many) else None
     found = {}
     for k in names:
         good, bad, where, bounds = _TERMS[k]
-        common = dict(n=n, space=where.replace("PCs", "PCs of training and held-out cells alike" if k == "memorisation_share" else str(space)), seed=seed, good=good, bad=bad, repeats=repeats)
+        common = dict(n=n, space=where.replace("PCs", "PCs of training and held-out cells alike" if k in _EVEN else str(space)), seed=seed, good=good, bad=bad, repeats=repeats)
         if k == "library_size": found[k] = _library_size(sides, n, repeats, seed, common); continue
+        if k == "label_share": found[k] = _label_share(g.labels, h.labels, match_labels, n, repeats, seed, common); continue
+        if k == "genes_per_cell" and (why := _one_depth(sides)): found[k] = Metric(k, note=why, **common); continue
         if mean(values, k) is None: found[k] = Metric(k, note=_why_not(k, sides, n), **common); continue
         low, high = interval([v[k] for v in values], bounds)
         f_low, f_high = interval([v[k] for v in floors], bounds)
         if k == "memorisation_share": found[k] = _memorisation(values, floors, mean(ceilings, k), common); continue
         found[k] = Metric(k, mean(values, k), mean(floors, k), mean(ceilings, k), low, high, floor_low=f_low, floor_high=f_high, **common)
     _add_labels(found, values, floors, tables, H.label_order)
+    _add_details(found, values, floors, small, tables, judged)
+    if "near_duplicate_share" in found and known is not None: found["near_duplicate_share"].details |= _pairs(some(np.arange(len(g.z)), _MOST_RELEASED, 7), g, h, known, sides.train_rows[searched])
     if match_labels and "label_mix" in found: found["label_mix"] = Metric("label_mix", note="not judged: the draws were given the real label mix", **common)
     return found
 
@@ -344,10 +431,20 @@ def _progress(items, show):
     from tqdm.auto import tqdm
     return tqdm(items, desc="judging", unit="repeat")
 
+def _large_enough(labels, n, least: int = 10):
+    "Labels expected `least` times among `n` held-out cells, and those that are too small to judge."
+    if labels is None: return [], []
+    large, small = judged_labels(labels, max(1, math.ceil(least * len(labels) / n)))
+    return (large, small) if len(large) > 1 else ([], large + small)
+
 # %% ../nbs/30e_judging.ipynb #277ea3fd
 def _why_not(name, sides, n) -> str:
-    if name == "memorisation_share":
+    if name in _EVEN:
         return "not judged: no training cells were given" if sides.train is None else f"not judged: fewer than {n} training cells"
+    if name in ("nndr", "near_duplicate_share"): return "not judged: no training cells were given"
+    if name in _BY_LABEL:
+        if sides.label_key is None: return "not judged: both sides need labels"
+        return f"not judged: no two labels have 10 cells in a draw of {n}"
     if name in ("label_agreement", "label_mix"): return "not judged: both sides need labels, at least two of them" if name == "label_agreement" else "not judged: the real cells have no two labels"
     return "not judged"
 
@@ -359,16 +456,16 @@ def _memorisation(values, floors, ceiling, common) -> Metric:
     return Metric("memorisation_share", float(np.clip(.5 + (v - f).mean(), 0, 1)), .5, min(1.0, ceiling), low, high,
                   floor_low=max(0.0, .5 - spread), floor_high=min(1.0, .5 + spread), note="0.5 + generated share - share of other real cells in the same draws", details={"share": float(v.mean()), "share_of_real": float(f.mean())}, **common)
 
+def _one_depth(sides) -> str:
+    "A note where all generated cells have the same depth, else an empty string."
+    total = sides.totals[0] if sides.totals[0] is not None else np.asarray(sides.generated.x.sum(1), dtype=float).ravel()
+    return f"constant by design: every generated cell sums to {total.mean():,.0f}; not judged" if total.std() < 1e-3 * max(total.mean(), 1e-12) else ""
+
 def _library_size(sides, n, repeats, seed, common) -> Metric:
     "Kolmogorov-Smirnov distance between log10 library sizes, where both sides have counts."
     from scipy.stats import ks_2samp
-    x = np.asarray(sides.generated.x.sum(1), dtype=float).ravel()
     g, h = sides.totals
-    if g is None or g.std() < 1e-3 * max(g.mean(), 1e-12):
-        total = x if g is None else g
-        why = (f"constant by design: every generated cell sums to {total.mean():,.0f}; not judged" if total.std() < 1e-3 * total.mean()
-               else "not judged: the generated cells have no counts")
-        return Metric("library_size", note=why, **common)
+    if why := _one_depth(sides) or (g is None and "not judged: the generated cells have no counts"): return Metric("library_size", note=why, **common)
     if h is None or h.std() < 1e-3 * max(h.mean(), 1e-12): return Metric("library_size", note="not judged: the held-out cells are normalised, their depths are not known", **common)
     values, floors = [], []
     for r in range(repeats):
@@ -379,6 +476,59 @@ def _library_size(sides, n, repeats, seed, common) -> Metric:
     return Metric("library_size", float(np.mean(values)), float(np.mean(floors)), 1.0, low, high, floor_low=f_low, floor_high=f_high,
                   **(common | {"bad": "no depth in common (the largest possible distance)"}))
 
+def _label_share(g, h, match_labels, n, repeats, seed, common) -> Metric:
+    "Total variation of label shares; draws are random here, for A and B have the same mix on purpose."
+    name = "label_share"
+    if g is None or h is None: return Metric(name, note="not judged: both sides need labels", **common)
+    if match_labels: return Metric(name, note="not judged: the draws were given the real label mix", **common)
+    values, floors, least = [], [], []
+    for r in range(repeats):
+        rng = np.random.default_rng([seed, 5, r])
+        order = rng.permutation(len(h))
+        a, b, x = h[order[:n]], h[order[n:2 * n]], rng.choice(g, n, replace=False)
+        values.append(label_share(x, a)); floors.append(label_share(b, a)); least.append(1 - np.unique(a, return_counts=True)[1].max() / n)
+    (low, high), (f_low, f_high) = interval(values, (0, 1)), interval(floors, (0, 1))
+    names = natsorted(set(g.tolist()) | set(h.tolist()))
+    shares = {side: dict(zip(names, _shares(x, names).tolist())) for side, x in (("generated", g), ("real", h))}
+    return Metric(name, float(np.mean(values)), float(np.mean(floors)), float(np.mean(least)), low, high, floor_low=f_low, floor_high=f_high, details=shares, **common)
+
+# %% ../nbs/30e_judging.ipynb #576d2064
+_BY_LABEL = ("de_correlation", "de_slope", "tstr", "trts")
+
+def _add_details(found, values, floors, small, tables, judged) -> None:
+    "Labels one by one and those too small, curves of the forests, donors."
+    mean = lambda side, *path: float(np.mean([_at(x, *path) for x in side]))
+    for k in set(_BY_LABEL) & set(found):
+        if found[k].value is None: continue
+        for l in judged:
+            found[k].by_label[l] = {"value": mean(values, "by_label", k, l), "floor": mean(floors, "by_label", k, l),
+                                    "n": round(float(np.mean([(s[1].labels == l).sum() for s in tables])), 1)}
+        if small:
+            found[k].details["too_small"] = small
+            found[k].note = "too few cells to judge: " + ", ".join(small)
+    if "rf_auroc" in found:
+        curve = lambda side: np.mean([x["roc"]["tpr"] for x in side], axis=0).round(4).tolist()
+        found["rf_auroc"].details |= {"fpr": values[0]["roc"]["fpr"], "tpr": curve(values), "tpr_floor": curve(floors)}
+    m = found.get("membership_auroc")
+    if m is not None and m.value is not None:
+        attacks = [x for v in values for x in v["attacks"]]
+        m.details["tpr_at_1"] = mean(attacks, "tpr_at_1")
+        if "by_donor" in attacks[0]:
+            for d in natsorted({d for x in attacks for d in x["by_donor"]}):
+                m.details.setdefault("by_donor", {})[d] = float(np.mean([x["by_donor"][d] for x in attacks if d in x["by_donor"]]))
+            m.details["donor_auroc"] = None if any(x["donor_auroc"] is None for x in attacks) else mean(attacks, "donor_auroc")
+
+def _at(x, *path):
+    for k in path: x = x[k]
+    return x
+
+def _pairs(asked, g, h, known, rows, most: int = 20) -> dict:
+    "The generated cells nearest to their originals, as row numbers of what was given; all generated against all held-out cells."
+    table = near_duplicates(g.z[asked], known, h.z)
+    pairs = [{"generated": int(asked[p.generated]), "train": int(rows[p.train]), "distance": float(p.distance), "ratio": float(p.ratio)} for p in table[:most].itertuples()]
+    return {"pairs": pairs, "found": len(table), "searched": len(asked), "holdout_distance": table.attrs["holdout_distance"], "holdout_ratio": table.attrs["holdout_ratio"]}
+
+# %% ../nbs/30e_judging.ipynb #c2b2b7b0
 def _add_labels(found, values, floors, tables, order) -> None:
     "Fill `by_label` of recall, coverage and label_agreement, and the confusion table, from all repeats together."
     def pooled(flags, labels, l): 
@@ -398,3 +548,27 @@ def _add_labels(found, values, floors, tables, order) -> None:
             found["label_agreement"].by_label[l] = {"value": v, "floor": f, "n": round(m, 1)}
         table = label_agreement(np.concatenate([v["predicted"] for v in values]), np.concatenate(asked))["confusion"]
         found["label_agreement"].details["confusion"] = {"labels": list(table.index), "counts": table.values.tolist()}
+
+# %% ../nbs/30e_judging.ipynb #e361e49f
+QUESTIONS = {"apart": ("rf_auroc", "mmd", "lisi", "energy", "sliced_wasserstein"),
+             "variety": ("precision", "coverage"),
+             "genes": ("gene_wasserstein", "ks", "mean_variance", "zero_fraction", "genes_per_cell"),
+             "together": ("correlation",),
+             "labels": ("label_share", "label_mix", "label_agreement"),
+             "use": ("de_correlation", "de_slope", "tstr", "trts"),
+             "new": ("memorisation_share", "membership_auroc", "near_duplicate_share", "nndr")}
+
+def headline(metrics: dict) -> dict:
+    """One number from what `judge` returned, and all that went into it.
+
+    Returns
+    -------
+    dict: value (0: a bad generator, 100: real cells; None if nothing was judged), questions (name -> mean score 0..1, or None), weights
+    (metric -> weight; they sum to 1), left_out (metrics of `QUESTIONS` without a score)
+    """
+    scores = {q: {k: metrics[k].score for k in ks if k in metrics and metrics[k].score is not None} for q, ks in QUESTIONS.items()}
+    asked = [q for q, s in scores.items() if s]
+    weights = {k: 1 / len(asked) / len(scores[q]) for q in asked for k in scores[q]}
+    value = float(100 * sum(w * metrics[k].score for k, w in weights.items())) if asked else None
+    return {"value": value, "questions": {q: float(np.mean(list(s.values()))) if s else None for q, s in scores.items()}, "weights": weights,
+            "left_out": [k for ks in QUESTIONS.values() for k in ks if k not in weights]}

@@ -4,6 +4,7 @@
 
 # %% ../nbs/21_models.ipynb #b03ccff6
 from __future__ import annotations
+from functools import partial
 from pathlib import Path
 import numpy as np
 from .files import atomic_path, read_json, write_json
@@ -93,7 +94,7 @@ class ScGAN:
         from scgan_nb.networks import build
         from scgan_nb.wgan import Game
         self.experiment, self.reference = experiment, reference_of(self.processed) if reference is None else reference
-        networks = build(experiment.model, self.reference.n_vars, len(self.labels), experiment.training.seed)
+        networks = build(experiment.model, self.reference.n_vars, len(self.labels), experiment.training.seed, experiment.training.precision)
         self.game = Game(*networks, experiment.training.optimizer, experiment.model.lambd)
         self.trainer, self.step, self._history = None, 0, {}
 
@@ -119,7 +120,15 @@ class ScGAN:
     def history(self):
         """Losses during training: a DataFrame with a row every `progress_freq` steps."""
         import pandas as pd
-        return pd.DataFrame(self.trainer.history if self.trainer else self._history)
+        history = self.trainer.history if self.trainer else self._history
+        return pd.DataFrame({name: values for name, values in history.items() if not name.startswith("validation/")})
+
+    @property
+    def looks(self):
+        """What was measured during training: a DataFrame with a row every `validation_freq` steps; empty if nothing was."""
+        import pandas as pd
+        history = self.trainer.history if self.trainer else self._history
+        return pd.DataFrame({name.removeprefix("validation/"): values for name, values in history.items() if name.startswith("validation/")})
 
     @property
     def balance(self) -> float:
@@ -174,20 +183,22 @@ class ScGAN:
         finally: self.step = trainer.step
         return self
 
-    def generate(self, cells_no, *, depth=None, counts: bool = True, seed: int = 0, progress: bool = False):
-        """Make cells; see `generation.make_cells`.
+    def generate(self, cells_no, path: str | Path | None = None, *, depth=None, counts: bool = True, seed: int = 0, progress: bool = False):
+        """Make cells, in memory (`generation.make_cells`) or straight into a file (`generation.stream_cells`).
 
         Parameters
         ----------
         cells_no : one number (a cscGAN then draws labels by their share), one per label in order, or {label: number}.
+        path : write them to this `.h5ad` or `.zarr`, in bounded memory, and return the path; None returns an AnnData.
         depth : counts per cell; None for the real library sizes of each label.
         seed : of the cells.
         """
-        from scgan_nb.generation import make_cells
+        from scgan_nb.generation import make_cells, stream_cells
         done = self.experiment.preprocessed
         note = {"model": self.kind, "step": self.step, "parameters": self.experiment.model_dump_json(),
                 "training_data": (done.fingerprint if done else None) or "unknown"}
-        return make_cells(self.game.generator, self.reference, cells_no, depth=depth, counts=counts, seed=seed, provenance=note, progress=progress)
+        make = make_cells if path is None else partial(stream_cells, path)
+        return make(self.game.generator, self.reference, cells_no, depth=depth, counts=counts, seed=seed, provenance=note, progress=progress)
 
     def save(self, folder: str | Path, optimisers: bool = False) -> Path:
         """Write the model to a folder that needs neither the training data nor this machine.

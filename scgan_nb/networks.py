@@ -7,8 +7,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 # %% auto #0
-__all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_normalise', 'one_hot', 'pick', 'Norm', 'initial', 'Dense', 'Network',
-           'Generator', 'Head', 'Critic', 'build']
+__all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_normalise', 'one_hot', 'pick', 'Norm', 'product', 'initial', 'Dense',
+           'Network', 'Generator', 'Head', 'Critic', 'build']
 
 # %% ../nbs/10_networks.ipynb #530c7b88
 def library_size_normalise(x: tf.Tensor, total: float) -> tf.Tensor:
@@ -68,6 +68,14 @@ class Norm(tf.Module):
         return tf.nn.batch_normalization(h, mean, var, pick(self.offset, hot), pick(self.scale, hot), NORM_EPSILON)
 
 # %% ../nbs/10_networks.ipynb #ccfd28dd
+def product(a: tf.Tensor, b: tf.Tensor, precision: str = "float32", **transpose) -> tf.Tensor:
+    """Matrix product, float32; with `precision` "bfloat16" of factors rounded to it. `transpose_a`, `transpose_b` as in `tf.matmul`."""
+    if precision != "float32": return tf.cast(product(tf.cast(a, precision), tf.cast(b, precision), "float32", **transpose), tf.float32)
+    # the kernel for batches of matrices takes half the time of the plain one when the second factor is transposed
+    if transpose == {"transpose_b": True}: return tf.raw_ops.BatchMatMulV2(x=a, y=b, adj_y=True)
+    return tf.matmul(a, b, **transpose)
+
+# %% ../nbs/10_networks.ipynb #4a878c86
 def initial(shape: list[int], seed: int, relu: bool) -> tf.Tensor:
     """Weights before training: fan-average truncated normal (`relu`) or Glorot uniform, a function of `seed` alone."""
     from keras.initializers import GlorotUniform, VarianceScaling
@@ -75,15 +83,16 @@ def initial(shape: list[int], seed: int, relu: bool) -> tf.Tensor:
     return tf.convert_to_tensor(draw(shape, dtype="float32"))
 
 class Dense(tf.Module):
-    """x W (+ b), float32; `weights` is [inputs, outputs]."""
-    def __init__(self, inputs: int, outputs: int, seed: int, relu: bool = True, bias: bool = True):
+    """x W (+ b), float32; `weights` is [inputs, outputs]; `precision` as in `product`."""
+    def __init__(self, inputs: int, outputs: int, seed: int, relu: bool = True, bias: bool = True, precision: str = "float32"):
         super().__init__()
+        self.precision = precision
         self.weights = tf.Variable(initial([inputs, outputs], seed, relu), name="fully_connected/weights")
         self.biases = tf.Variable(tf.zeros([outputs]), name="fully_connected/biases") if bias else None
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        y = tf.matmul(x, tf.cast(self.weights, x.dtype))
-        return y if self.biases is None else y + tf.cast(self.biases, x.dtype)
+        y = product(x, self.weights, self.precision)
+        return y if self.biases is None else tf.nn.bias_add(y, self.biases)
 
 # %% ../nbs/10_networks.ipynb #1d8e3033
 class Network(tf.Module):
@@ -115,17 +124,18 @@ class Generator(Network):
     clusters : number of clusters; 0 for scGAN (unconditional).
     norm : "batchnorm" or "layernorm".
     seed : of the initial weights.
+    precision : of the factors of products, "float32" or "bfloat16".
     """
     scope = "generator"
 
     def __init__(self, genes: int, latent_dim: int = 128, layers: list[int] = (256, 512, 1024), library_size: float | None = 20_000,
-                 clusters: int = 0, norm: str = "batchnorm", seed: int = 0):
+                 clusters: int = 0, norm: str = "batchnorm", seed: int = 0, precision: str = "float32"):
         super().__init__()
         self.genes, self.latent_dim, self.library_size, self.clusters = genes, latent_dim, library_size, clusters
         widths = [latent_dim, *layers]
-        self.hidden = [Dense(a, b, seed + i, relu=False, bias=False) for i, (a, b) in enumerate(zip(widths, widths[1:]))]
+        self.hidden = [Dense(a, b, seed + i, relu=False, bias=False, precision=precision) for i, (a, b) in enumerate(zip(widths, widths[1:]))]
         self.norms = [Norm(b, norm, clusters) for b in layers]
-        self.output = Dense(widths[-1], genes, seed + len(layers))
+        self.output = Dense(widths[-1], genes, seed + len(layers), precision=precision)
         self.named_layers = {f"generator_layers_{i + 1}": [d, n] for i, (d, n) in enumerate(zip(self.hidden, self.norms))}
         self.named_layers["generator_layers_output"] = [self.output]
 
@@ -147,9 +157,23 @@ class Generator(Network):
         ------
         ValueError if labels are missing where the generator has clusters.
         """
-        hot = one_hot(labels, self.clusters)
-        for dense, norm in zip(self.hidden, self.norms): z = tf.nn.relu(norm(dense(z), hot, training, follow))
-        cells = tf.nn.relu(self.output(z))
+        return self.finish(self.output(self.body(z, labels, training, follow)))
+
+    def body(self, z: tf.Tensor, labels: tf.Tensor | None, training: bool = False, follow: bool = False) -> tf.Tensor:
+        """The hidden layers: [cells, latent_dim] -> [cells, hidden]."""
+        return self.bodies(z, [labels], training, follow)
+
+    def bodies(self, z: tf.Tensor, labels: list, training: bool = False, follow: bool = False) -> tf.Tensor:
+        """The hidden layers for the same noise under several labellings, each normalised by itself: [labellings * cells, hidden]."""
+        hots, h = [one_hot(of, self.clusters) for of in labels], None
+        for dense, norm in zip(self.hidden, self.norms):
+            sides = [dense(z)] * len(hots) if h is None else tf.split(dense(h), len(hots))      # labels come in after the first product
+            h = tf.nn.relu(tf.concat([norm(x, hot, training, follow) for x, hot in zip(sides, hots)], axis=0))
+        return h
+
+    def finish(self, out: tf.Tensor) -> tf.Tensor:
+        """What the last dense layer gives [cells, genes] as cells: not negative, of one library size."""
+        cells = tf.nn.relu(out)
         return cells if self.library_size is None else library_size_normalise(cells, self.library_size)
 
 # %% ../nbs/10_networks.ipynb #ee998afb
@@ -161,8 +185,8 @@ class Head(tf.Module):
         self.biases = tf.Variable(tf.zeros([clusters, 1]), name="proj_bias_m") if bias else None
 
     def __call__(self, h: tf.Tensor, hot: tf.Tensor) -> tf.Tensor:
-        score = tf.reduce_sum(h * tf.cast(pick(self.weights[:, :, 0], hot), h.dtype), axis=1, keepdims=True)
-        return score if self.biases is None else score + tf.cast(pick(self.biases, hot), h.dtype)
+        score = tf.reduce_sum(h * pick(self.weights[:, :, 0], hot), axis=1, keepdims=True)
+        return score if self.biases is None else score + pick(self.biases, hot)
 
 # %% ../nbs/10_networks.ipynb #7e8f0f0f
 class Critic(Network):
@@ -176,14 +200,16 @@ class Critic(Network):
     head : "proj" (one linear map per cluster) or "projection" (Miyato & Koyama 2018); without clusters not used.
     seed : of the initial weights.
     view : "linear" (as published) or "log1p": what of a cell the first layer sees.
+    precision : of the factors of products, "float32" or "bfloat16".
     """
     scope = "critic"
 
-    def __init__(self, genes: int, layers: list[int] = (1024, 512, 256), clusters: int = 0, head: str = "proj", seed: int = 0, view: str = "linear"):
+    def __init__(self, genes: int, layers: list[int] = (1024, 512, 256), clusters: int = 0, head: str = "proj", seed: int = 0, view: str = "linear",
+                 precision: str = "float32"):
         super().__init__()
-        self.genes, self.clusters, self.view = genes, clusters, view
+        self.genes, self.clusters, self.view, self.precision = genes, clusters, view, precision
         widths = [genes, *layers]
-        self.hidden = [Dense(a, b, seed + i) for i, (a, b) in enumerate(zip(widths, widths[1:]))]
+        self.hidden = [Dense(a, b, seed + i, precision=precision) for i, (a, b) in enumerate(zip(widths, widths[1:]))]
         self.named_layers = {f"layers_{i + 1}": [d] for i, d in enumerate(self.hidden)}
         self.shared = self.by_cluster = None
         if clusters:
@@ -199,22 +225,45 @@ class Critic(Network):
 
     def first(self, seen: tf.Tensor) -> tf.Tensor:
         """The product of seen cells [cells, genes] with the first layer's weights: [cells, hidden], before bias and ReLU."""
-        return tf.matmul(seen, tf.cast(self.hidden[0].weights, seen.dtype))
+        return product(seen, self.hidden[0].weights, self.precision)
 
     def rest(self, first: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """From `first` [cells, hidden] to scores [cells, 1]."""
-        h = tf.nn.relu(first + tf.cast(self.hidden[0].biases, first.dtype))
+        h = tf.nn.relu(tf.nn.bias_add(first, self.hidden[0].biases))
         for dense in self.hidden[1:]: h = tf.nn.relu(dense(h))
+        return self.score(h, one_hot(labels, self.clusters))
+
+    def score(self, h: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
+        """From the last hidden layer [cells, hidden] to scores [cells, 1]; `hot` from `one_hot`."""
         parts = [] if self.shared is None else [self.shared(h)]
-        if self.by_cluster is not None: parts.append(self.by_cluster(h, one_hot(labels, self.clusters)))
+        if self.by_cluster is not None: parts.append(self.by_cluster(h, hot))
         return tf.add_n(parts)
 
     def __call__(self, x: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """Score cells `x` float32 [cells, genes] with labels int32 [cells]: float32 [cells, 1], high for real."""
         return self.rest(self.first(self.see(x)), labels)
 
+    def head(self, hot: tf.Tensor | None) -> tf.Tensor:
+        """Derivative of each cell's score by its last hidden layer: [cells, hidden], or [1, hidden] where it is the same for all."""
+        parts = [] if self.shared is None else [tf.transpose(self.shared.weights)]
+        if self.by_cluster is not None: parts.append(pick(self.by_cluster.weights[:, :, 0], hot))
+        return sum(parts[1:], parts[0])
+
+    def head_gradients(self, pull: tf.Tensor, h: tf.Tensor, hot: tf.Tensor | None) -> dict:
+        """Gradients of the weights that `head` is made of, by `variable.ref()`.
+
+        Parameters
+        ----------
+        pull, h : derivative of the loss by each row's score [rows, 1], and the row that was scored [rows, hidden].
+        hot : labels of the rows; None without clusters.
+        """
+        out = {}
+        if self.shared is not None: out[self.shared.weights.ref()] = tf.matmul(h, pull, transpose_a=True)
+        if self.by_cluster is not None: out[self.by_cluster.weights.ref()] = tf.matmul(hot, h * pull, transpose_a=True)[:, :, None]
+        return out
+
 # %% ../nbs/10_networks.ipynb #4b94f28c
-def build(model, genes: int, clusters: int, seed: int = 0) -> tuple[Generator, Critic]:
+def build(model, genes: int, clusters: int, seed: int = 0, precision: str = "float32") -> tuple[Generator, Critic]:
     """The two networks that `model` (a `parameters.ModelParams`) describes.
 
     Parameters
@@ -223,8 +272,9 @@ def build(model, genes: int, clusters: int, seed: int = 0) -> tuple[Generator, C
     genes : genes of a cell.
     clusters : number of clusters in the data; only a cscGAN looks at it.
     seed : of the initial weights.
+    precision : of the factors of products, "float32" or "bfloat16".
     """
     clusters = clusters if model.type == "cscGAN" else 0
     norm = model.gen_cond_type if clusters else "batchnorm"
-    generator = Generator(genes, model.latent_dim, model.gen_layers, model.output_LSN, clusters, norm, seed=1_000 * seed)
-    return generator, Critic(genes, model.critic_layers, clusters, model.critic_cond_type, 1_000 * seed + 500, model.critic_input)
+    generator = Generator(genes, model.latent_dim, model.gen_layers, model.output_LSN, clusters, norm, 1_000 * seed, precision)
+    return generator, Critic(genes, model.critic_layers, clusters, model.critic_cond_type, 1_000 * seed + 500, model.critic_input, precision)

@@ -154,6 +154,13 @@ class TrainingParams(_Block):
     summary_freq: int = _key(50, "TensorBoard summaries are written every so many steps", "steps", ge=0)
     label_balance: float = _key(0, "share of labels in training batches: 0, as in the data (as the original); 1, all equally often; rare labels are learned sooner", ge=0, le=1, ours=True)
     seed: Seed = _key(0, "seed of weights, noise and batches", ours=True)
+    fake_labels: Literal["drawn", "real"] = _key("drawn", "cscGAN: labels of the cells shown to the critic as generated: drawn by their shares (as the original), or those of the real batch (faster)", ours=True)
+    precision: Literal["float32", "bfloat16"] = _key("float32", "factors of matrix products; bfloat16 is faster where the hardware has it, and coarser", ours=True)
+    xla: bool = _key(False, "compile the step by XLA; draws other random numbers", ours=True)
+    steps_per_call: Size | None = _key(None, "steps made without going back to Python; null: as many as take about a quarter of a second", "steps", ours=True)
+    in_memory_gb: float = _key(8, "training cells that need more memory are read from disk, batch by batch", "GB", ge=0, ours=True)
+    monitor: bool = _key(True, "measure generated against validation cells when the t-SNE picture is drawn, and keep the best checkpoint", ours=True)
+    early_stop: int = _key(0, "end training when so many measurements in a row were no better; 0: never", "measurements", ge=0, ours=True)
 
 # %% ../nbs/00_parameters.ipynb #86fc9739
 class Scaling(_Block):

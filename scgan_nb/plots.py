@@ -11,7 +11,8 @@ from .metrics import Space, as_cells, correlation_matrix
 
 # %% auto #0
 __all__ = ['GREY', 'INK', 'COLOURS', 'palette', 'CellMap', 'embed', 'tsne_plot', 'half_map', 'tsne_picture', 'save_figure',
-           'history_plot', 'find_markers', 'marker_plot', 'mean_variance_plot', 'correlation_triangle_plot']
+           'history_plot', 'find_markers', 'marker_plot', 'mean_variance_plot', 'correlation_triangle_plot',
+           'zeros_plot', 'roc_plot', 'pairs_plot', 'maps_plot']
 
 # %% ../nbs/32_plots.ipynb #b8dd6e38
 GREY, INK = "#9a9a9a", "#333333"
@@ -352,4 +353,90 @@ def correlation_triangle_plot(real, generated, genes=None, label_key: str | None
     agree = np.corrcoef(r[off], g[off])[0, 1] if k > 2 and r[off].std() > 0 and g[off].std() > 0 else np.nan
     ax.set_title("real above, generated below the diagonal" + (f"\nthe two triangles correlate at {agree:.2f}" if np.isfinite(agree) else ""), fontsize=10)
     bar = fig.colorbar(image, ax=ax, shrink=.6, pad=.02); bar.set_label("Pearson correlation", fontsize=8); bar.ax.tick_params(labelsize=8)
+    return fig
+
+# %% ../nbs/32_plots.ipynb #0389b4f4
+def zeros_plot(real, generated, detected=None):
+    """Share of cells in which each gene is silent, generated against real -> Figure.
+
+    `detected`: bool matrix [generated cells, genes], where a generator's small values are not to count as expression (None: any value above 0).
+    """
+    r, g = as_cells(real, what="real").x, as_cells(generated, what="generated").x if detected is None else detected
+    silent = [1 - np.asarray((x > 0).mean(axis=0)).ravel() for x in (r, g)]
+    fig = _figure(4.6, 4.4)
+    ax = fig.subplots()
+    ax.scatter(*silent, s=6, c=COLOURS[0], alpha=.35, linewidths=0, rasterized=True)
+    ax.plot([0, 1], [0, 1], color=INK, lw=1); ax.grid(alpha=.25); _plain(ax)
+    ax.set(xlim=(-.02, 1.02), ylim=(-.02, 1.02), aspect="equal", xlabel="silent in this share of real cells", ylabel="... of generated cells")
+    ax.set_title(f"{len(silent[0]):,} genes; mean difference {np.abs(silent[0] - silent[1]).mean():.3f}", fontsize=10, loc="left")
+    return fig
+
+# %% ../nbs/32_plots.ipynb #29546b9e
+def roc_plot(fpr, tpr, tpr_floor=None):
+    "ROC curve of a classifier real or generated, lists of shares; `tpr_floor`: of other real cells in their place -> Figure."
+    fig = _figure(4.6, 4.2)
+    ax = fig.subplots()
+    ax.plot([0, 1], [0, 1], color=INK, lw=.8, ls=":")
+    for y, colour, what in ((tpr_floor, GREY, "other real cells"), (tpr, COLOURS[5], "generated cells")):
+        if y is not None: ax.plot(fpr, y, color=colour, lw=2.2, label=f"{what}, area {np.trapezoid(y, fpr):.2f}")
+    ax.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", xlabel="real cells taken for generated", ylabel="generated cells recognised")
+    ax.legend(frameon=False, fontsize=9, loc="lower right"); ax.grid(alpha=.25); _plain(ax)
+    return fig
+
+# %% ../nbs/32_plots.ipynb #7baaf577
+def pairs_plot(first, second, titles=None, names=("generated", "training")):
+    """Gene by gene, log1p at a library size of 1e4: each cell of `first` against the same row of `second` -> Figure.
+
+    first, second : matrices [pairs, genes], counts or normalised; titles : one for each pair.
+    """
+    a, b = (Space().log(as_cells(x, what=n).x).toarray() for x, n in ((first, names[0]), (second, names[1])))
+    if a.shape != b.shape: raise ValueError(f"pairs need as many cells and genes on both sides, got {a.shape} and {b.shape}")
+    if not len(a): raise ValueError("there is no pair to draw")
+    columns = min(4, len(a))
+    fig = _figure(2.9 * columns, 3.1 * math.ceil(len(a) / columns))
+    axes = fig.subplots(math.ceil(len(a) / columns), columns, squeeze=False).ravel()
+    top = max(a.max(), b.max()) * 1.04
+    for i, ax in enumerate(axes):
+        if i >= len(a): ax.remove(); continue
+        on = (a[i] > 0) | (b[i] > 0)
+        ax.plot([0, top], [0, top], color=GREY, lw=.8)
+        ax.scatter(b[i][on], a[i][on], s=7, c=COLOURS[0], alpha=.4, linewidths=0, rasterized=True)
+        r = np.corrcoef(a[i], b[i])[0, 1] if a[i].std() > 0 and b[i].std() > 0 else np.nan
+        ax.set(xlim=(-.1, top), ylim=(-.1, top), aspect="equal"); _plain(ax); ax.tick_params(labelsize=8)
+        ax.set_title((titles[i] if titles else f"pair {i + 1}") + f"\ncorrelation {r:.2f}", fontsize=9)
+        ax.set_xlabel(f"{names[1]} cell", fontsize=8)
+        if i % columns == 0: ax.set_ylabel(f"{names[0]} cell", fontsize=8)
+    return fig
+
+# %% ../nbs/32_plots.ipynb #77c3ba06
+def maps_plot(real, generators: dict, label_key: str | None = "cluster", cell_map: CellMap | None = None, seed: int = 0, columns: int = 3):
+    """Real cells, and each of several sets of generated cells, on one map fitted on real cells -> Figure.
+
+    Parameters
+    ----------
+    real : AnnData, matrix or (matrix, labels)
+    generators : dict of name -> the same, over the same genes
+    cell_map : by default `half_map(real)`: the half that was not fitted is shown
+    """
+    real = as_cells(real, label_key, what="real")
+    sides = {name: as_cells(c, label_key, what=name) for name, c in generators.items()}
+    cell_map = cell_map or half_map(real, seed=seed)
+    shown = cell_map.held if len(cell_map.held) else cell_map.chosen
+    first = cell_map.place(real.x[shown]) if len(cell_map.held) else cell_map.xy
+    colours = palette(_union(real, *sides.values()))
+    panels = [("held-out real", first, None if real.labels is None else real.labels[shown])]
+    panels += [(name, cell_map.place(c), c.labels) for name, c in sides.items()]
+    columns = 2 if len(panels) == 4 else min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    fig = _figure(4 * columns, 3.9 * rows)
+    axes = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    lo, hi = cell_map.xy.min(0), cell_map.xy.max(0)
+    pad, size = .06 * (hi - lo) + 1e-6, float(np.clip(9000 / max(len(first), 1), 3, 18))
+    axes[0].set(xlim=(lo[0] - pad[0], hi[0] + pad[0]), ylim=(lo[1] - pad[1], hi[1] + pad[1]))
+    for ax, (name, xy, labels) in zip(axes, panels):
+        _scatter(ax, cell_map.xy, "#e4e4e4", size * .7)
+        _scatter(ax, xy, COLOURS[5] if labels is None else [colours[l] for l in labels], size)
+        if ax is axes[0] and labels is not None: _names(ax, xy, labels, colours)
+        ax.set_title(f"{name} ({len(xy):,} cells)", fontsize=10); ax.set(xticks=[], yticks=[]); _plain(ax, ())
+    for ax in axes[len(panels):]: ax.remove()
     return fig

@@ -4,7 +4,8 @@
 
 # %% ../nbs/03_records.ipynb #66763587
 from __future__ import annotations
-import gzip, hashlib, re, zlib
+import gzip, hashlib, os, re, shutil, zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 from .clusters import counts_matrix
@@ -12,7 +13,8 @@ from .files import atomic_path, read_json, write_json
 from .preprocess import own_labels, random_order
 
 # %% auto #0
-__all__ = ['SCHEMA', 'MANIFEST', 'write_records', 'read_file', 'record_files', 'read_records', 'tempered', 'MemoryBatches']
+__all__ = ['SCHEMA', 'MANIFEST', 'write_records', 'read_file', 'record_files', 'read_records', 'open_records', 'tempered',
+           'MemoryBatches']
 
 # %% ../nbs/03_records.ipynb #699078c6
 def _length(n: int) -> bytes:
@@ -52,7 +54,7 @@ def _write_file(path: Path, x, rows, barcodes, labels, n_labels) -> dict:
         for row in rows:
             inside = slice(x.indptr[row], x.indptr[row + 1])
             writer.write(_record(x.indices[inside], x.data[inside], barcodes[row], int(labels[row]), n_labels))
-    return {"cells": len(rows), "sha256": _sha256(path)}
+    return {"cells": len(rows), "values": int((x.indptr[rows + 1] - x.indptr[rows]).sum()), "sha256": _sha256(path)}
 
 def _sha256(path: Path) -> str:
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
@@ -87,8 +89,9 @@ def write_records(adata, folder, n_files: int = 10, seed: int = 0) -> dict:
     names, x, barcodes = [str(name) for name in labels.categories], counts_matrix(adata), list(map(str, adata.obs_names))
     with atomic_path(folder) as tmp:
         tmp.mkdir()
-        files = {name: _write_file(tmp / name, x, rows, barcodes, labels.codes, len(names))
-                 for name, rows in _assign_files(split, n_files, seed).items()}
+        rows = _assign_files(split, n_files, seed)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:          # half of the time is compression, which threads share
+            files = dict(zip(rows, threads.map(lambda name: _write_file(tmp / name, x, rows[name], barcodes, labels.codes, len(names)), rows)))
         manifest = {"schema": SCHEMA, "genes_no": x.shape[1], "labels": names, "files": files}
         write_json(tmp / MANIFEST, manifest)
     return manifest
@@ -191,12 +194,57 @@ def read_records(source, split: str = "train", genes_no: int | None = None):
     written = manifest.get("genes_no", genes_no)
     if written is None: raise ValueError(f"{source} has no {MANIFEST}: say how many genes the records have (genes_no)")
     if genes_no not in (None, written): raise ValueError(f"the records in {source} have {written:,} genes, not {genes_no:,}: they belong to other data; process the experiment again")
-    parts = [read_file(path, written) for path in files]
+    with ThreadPoolExecutor(os.cpu_count()) as threads: parts = list(threads.map(lambda path: read_file(path, written), files))
     for path, part in zip(files, parts):
         if manifest and part[0].shape[0] != manifest["files"][path.name]["cells"]:
             raise ValueError(f"{path} holds {part[0].shape[0]:,} cells and not the {manifest['files'][path.name]['cells']:,} that {MANIFEST} says; write the records again")
     x = sparse.vstack([part[0] for part in parts], format="csr", dtype=np.float32) if parts else sparse.csr_matrix((0, written), dtype=np.float32)
     return x, np.concatenate([np.empty(0, np.int32), *(part[1] for part in parts)]).astype(np.int32)
+
+# %% ../nbs/03_records.ipynb #e67f61ab
+def _bytes(manifest: dict, split: str) -> int | None:
+    "Memory for the cells of a split as CSR; None where the manifest does not say how many values they have."
+    of = [f for name, f in manifest.get("files", {}).items() if re.fullmatch(_PATTERNS[split], name)]
+    return None if not of or any("values" not in f for f in of) else sum(8 * f["values"] + 8 * f["cells"] for f in of)
+
+def open_records(folder, split: str = "train", genes_no: int | None = None, in_memory_gb: float = 8.0):
+    """The cells of a split as `read_records` gives them, from disk if they would take more than `in_memory_gb` (1e9 bytes) of memory.
+
+    What is laid out on disk stays in `<split>.cells` beside the folder of records, and is used again as long as the records are the same.
+
+    Raises
+    ------
+    ValueError as `read_records`.
+    """
+    folder = Path(folder)
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
+    size = _bytes(manifest, split)
+    if size is None or size <= in_memory_gb * 1e9: return read_records(folder, split, genes_no)
+    from scipy import sparse
+    place, made_of = folder.parent / f"{split}.cells", hashlib.sha256(repr(sorted(manifest["files"].items())).encode()).hexdigest()
+    if not (place / "from.json").exists() or read_json(place / "from.json") != made_of:
+        files, _ = record_files(folder, split)
+        if place.exists(): shutil.rmtree(place)
+        with atomic_path(place) as tmp: _lay_out(tmp, files, manifest, made_of)
+    load = lambda name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    x = sparse.csr_matrix((load("data"), load("indices"), load("indptr")), shape=(len(load("labels")), manifest["genes_no"]), copy=False)
+    if genes_no not in (None, x.shape[1]): raise ValueError(f"the records in {folder} have {x.shape[1]:,} genes, not {genes_no:,}: they belong to other data; process the experiment again")
+    return x, np.array(load("labels"))
+
+def _lay_out(tmp: Path, files: list[Path], manifest: dict, made_of: str) -> None:
+    tmp.mkdir()
+    cells, values = [sum(manifest["files"][f.name][what] for f in files) for what in ("cells", "values")]
+    index = np.int32 if values < 2 ** 31 else np.int64            # both index arrays of one kind, or they would be copied into memory
+    new = lambda name, n, dtype: np.lib.format.open_memmap(tmp / f"{name}.npy", mode="w+", dtype=dtype, shape=(n,))
+    data, indices, indptr, labels = new("data", values, np.float32), new("indices", values, index), new("indptr", cells + 1, index), new("labels", cells, np.int32)
+    row = at = indptr[0] = 0
+    for path in files:
+        x, y, _ = read_file(path, manifest["genes_no"])
+        data[at:at + x.nnz], indices[at:at + x.nnz], labels[row:row + len(y)] = x.data, x.indices, y
+        indptr[row + 1:row + len(y) + 1] = at + x.indptr[1:].astype(np.int64)
+        row, at = row + len(y), at + x.nnz
+    for a in (data, indices, indptr, labels): a.flush()
+    write_json(tmp / "from.json", made_of)
 
 # %% ../nbs/03_records.ipynb #e81f034f
 def tempered(shares, balance: float) -> np.ndarray:

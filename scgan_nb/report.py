@@ -10,38 +10,59 @@ import io
 from pathlib import Path
 import numpy as np
 from .files import atomic_path, write_json
-from .judging import Metric, align, judge
+from .judging import QUESTIONS, Metric, align, headline, judge
+from .metrics import check_linear
 
 # %% auto #0
-__all__ = ['WORDS', 'HEADLINE', 'verdict', 'Report', 'render', 'evaluate']
+__all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
+           'poorly_covered', 'render', 'versions_line', 'open_cells', 'label_columns', 'versions', 'evaluate']
 
 # %% ../nbs/33_report.ipynb #6d51fd22
 WORDS = {"rf_auroc": ("Random forest AUROC", "Can a classifier tell generated cells from real ones? 0.5: it can only guess."),
          "mmd": ("MMD²", "How far apart are the two clouds of cells?"),
-         "one_nn": ("1-NN accuracy", "Is a cell's nearest neighbour of its own kind? 0.5: as often as not."),
-         "one_nn_real": ("1-NN, real part", "The same, asked of real cells."),
-         "one_nn_generated": ("1-NN, generated part", "The same, asked of generated cells; above 0.5 they crowd together."),
          "lisi": ("LISI", "How many kinds of cells (real, generated) are around a cell? 2: fully mixed."),
+         "energy": ("Energy distance", "How far apart are the two clouds, by all distances between cells?"),
+         "sliced_wasserstein": ("Sliced Wasserstein", "How far would cells have to move, seen from many directions?"),
          "precision": ("Precision", "Does each generated cell lie where real cells are?"),
-         "density": ("Density", "Are generated cells in as dense places as real ones? Above 1: they crowd in the middle."),
-         "recall": ("Recall", "Does each real cell lie where generated cells are?"),
          "coverage": ("Coverage", "Is there a generated cell near each real cell? Low: a kind of cell is missing."),
-         "correlation": ("Gene-gene correlation", "Do the same genes go together?"),
-         "centroid_euclid": ("Mean profile, Euclidean", "Is the mean profile right?"),
-         "centroid_cosine": ("Mean profile, cosine", "Is the direction of the mean profile right?"),
          "gene_wasserstein": ("Per-gene distribution", "Is each gene's distribution right (typical gene, in standard deviations)?"),
+         "ks": ("Per-gene KS", "Is each gene's distribution right, at its worst point?"),
+         "mean_variance": ("Mean and variance", "Do genes vary as much as their mean lets expect?"),
          "zero_fraction": ("Silent genes", "Is each gene silent in as many cells?"),
+         "genes_per_cell": ("Genes per cell", "Do cells express as many genes?"),
+         "correlation": ("Gene-gene correlation", "Do the same genes go together?"),
+         "label_share": ("Label shares", "Do the labels, as given, have the right shares?"),
          "label_mix": ("Mix of labels", "Do the labels, as a classifier sees them, have the right shares?"),
          "label_agreement": ("Label agreement", "Is a cell made for a label classified as that label?"),
+         "de_correlation": ("Marker genes, direction", "Do the same genes tell a label from the others?"),
+         "de_slope": ("Marker genes, strength", "Are those differences as large as in real cells? Below 1: faded."),
+         "tstr": ("Learn on generated, test on real", "Does a classifier of labels that has seen generated cells only work on real ones (macro F1)?"),
+         "trts": ("Learn on real, test on generated", "Does a classifier of labels that has seen real cells only work on generated ones (macro F1)?"),
          "memorisation_share": ("Memorisation", "Are generated cells nearer to training cells than to unseen real cells? 0.5: no."),
+         "membership_auroc": ("Membership inference", "Do the generated cells tell which real cells were trained on? 0.5: no."),
+         "near_duplicate_share": ("Near duplicates", "How many generated cells are nearer to a training cell than any unseen real cell is?"),
+         "nndr": ("Nearest-neighbour ratio", "How much nearer is the nearest training cell than the second nearest? Low: copies."),
+         "one_nn": ("1-NN accuracy", "Is a cell's nearest neighbour of its own kind? 0.5: as often as not."),
+         "one_nn_real": ("1-NN, real part", "Is a real cell's nearest neighbour real? 0.5: as often as not."),
+         "one_nn_generated": ("1-NN, generated part", "Is a generated cell's nearest neighbour generated? Above 0.5 they crowd together, below they lie scattered among real ones."),
+         "recall": ("Recall", "Does each real cell lie where generated cells are?"),
+         "density": ("Density", "Are generated cells in as dense places as real ones? Above 1: they crowd in the middle."),
+         "centroid_euclid": ("Mean profile, Euclidean", "Is the mean profile right?"),
+         "centroid_cosine": ("Mean profile, cosine", "Is the direction of the mean profile right?"),
          "library_size": ("Library size", "Are the depths of the cells right?")}
 
-HEADLINE = ("rf_auroc", "mmd", "lisi", "precision", "coverage", "correlation", "gene_wasserstein", "zero_fraction",
-            "label_mix", "label_agreement", "memorisation_share")
+SECTIONS = {"apart": "Can they be told apart?", "variety": "Is all of the variety there?", "genes": "Is each gene right?", "together": "Do the same genes go together?",
+            "labels": "Are the labels right?", "use": "Would a study find the same?", "new": "Are they new cells?"}
+
+def title_of(name: str) -> str:
+    "What people call the metric `name`."
+    return WORDS.get(name, (name,))[0]
 
 # %% ../nbs/33_report.ipynb #3b3612c7
+VERDICTS = ("like real cells", "close to real cells", "off", "far off", "cannot tell", "not judged")
+
 def verdict(m: Metric) -> str:
-    "In words: 'like real cells', 'close to real cells', 'off', 'far off', 'cannot tell' (nor can it of a bad generator), or 'not judged'."
+    "One of `VERDICTS`; 'cannot tell' where real cells cannot be told from the bad generator either."
     if m.value is None: return "not judged"
     if m.score is None: return "cannot tell"
     worst = max(m.error(f) for f in (m.floor, m.floor_low, m.floor_high) if f is not None)
@@ -57,25 +78,27 @@ class Report:
     ----------
     metrics : dict, name -> `Metric`
     notes : list of str, what was done to the cells before judging
-    pictures : list of dict(title, alt, png)
-    about : dict, sizes, seed, versions
+    pictures : list of dict(key, title, caption, alt, png)
+    about : dict, sizes, seed, versions, date
+    presets : dict, name -> what `presets.run` returned
     """
     metrics: dict
     notes: list = dataclasses.field(default_factory=list)
     pictures: list = dataclasses.field(default_factory=list)
     about: dict = dataclasses.field(default_factory=dict)
     title: str = "Generated cells, judged"
-
-    @property
-    def terms(self) -> dict:
-        "Scores (0 to 1) of the headline's metrics; None where there is none."
-        return {k: self.metrics[k].score if k in self.metrics else None for k in HEADLINE}
+    presets: dict = dataclasses.field(default_factory=dict)
 
     @property
     def headline(self) -> float | None:
-        "Mean score of the judged headline metrics, 0 (a bad generator) to 100 (real cells); None if none was judged."
-        scores = [s for s in self.terms.values() if s is not None]
-        return float(100 * np.mean(scores)) if scores else None
+        "0 (a bad generator) to 100 (real cells); None if nothing was judged. See `judging.headline`."
+        return headline(self.metrics)["value"]
+
+    @property
+    def terms(self) -> dict:
+        "metric -> {question, weight, score} for all metrics of the headline; one that could not be judged has weight 0 and score None."
+        weights = headline(self.metrics)["weights"]
+        return {k: {"question": q, "weight": weights.get(k, 0.0), "score": self.metrics[k].score if k in weights else None} for q, ks in QUESTIONS.items() for k in ks}
 
     def table(self):
         "One row per metric: value, low, high, floor, ceiling, score, verdict, n, good, space, note -> DataFrame."
@@ -93,8 +116,9 @@ class Report:
 
     def to_dict(self) -> dict:
         "All of it but the pictures, as plain values."
-        return {"schema": 1, "headline": self.headline, "terms": self.terms, "metrics": {k: m.to_dict() for k, m in self.metrics.items()},
-                "labels": self.labels(), "notes": self.notes, "about": self.about}
+        return {"schema": 2, "headline": self.headline, "questions": headline(self.metrics)["questions"], "terms": self.terms,
+                "metrics": {k: m.to_dict() | {"verdict": verdict(m)} for k, m in self.metrics.items()},
+                "labels": self.labels(), "presets": self.presets, "notes": self.notes, "about": self.about}
 
     def html(self) -> str:
         "The whole page, self-contained."
@@ -103,24 +127,29 @@ class Report:
     def _repr_html_(self) -> str: return render(self, "fragment")
 
     def save(self, path) -> Path:
-        """Write the page to `path` (.html) and the numbers beside it (.json), each atomically. Returns the page's path.
+        """Write the page to `path` (.html) and the numbers beside it (.json), atomically. Returns the page's path.
 
         Raises `ValueError` if the path does not end in .html.
         """
-        path = Path(path)
-        if path.suffix.lower() not in (".html", ".htm"): raise ValueError(f"a report is saved as .html, and {path.name!r} is not; the numbers go to a .json beside it")
-        page = self.html()
-        with atomic_path(path) as temporary: temporary.write_text(page, encoding="utf-8")
-        write_json(path.with_suffix(".json"), self.to_dict())
-        return path
+        return save_pair(path, self.html(), self.to_dict())
 
-# %% ../nbs/33_report.ipynb #dc718043
-_CSS = """
-.sg {--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--back:#fff;--card:#f6f8fa;--bar:#0072b2;--track:#dfe5ea;
- color:var(--ink);background:var(--back);font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif;max-width:62rem;margin:0 auto;padding:1rem 1.2rem 3rem;box-sizing:border-box}
-@media (prefers-color-scheme:dark){.sg{--ink:#e6edf3;--soft:#9da7b3;--line:#30363d;--back:#0d1117;--card:#161b22;--bar:#56b4e9;--track:#30363d} body.sgb{background:#0d1117}}
-.sg h1{font-size:1.7rem;line-height:1.2;margin:.6rem 0} .sg h2{font-size:1.25rem;margin:2.2rem 0 .5rem;border-bottom:1px solid var(--line);padding-bottom:.2rem}
-.sg p{margin:.5rem 0;max-width:46rem} .sg .soft{color:var(--soft)} .sg small{color:var(--soft);font-size:.82rem;line-height:1.35;display:block}
+def save_pair(path, page: str, numbers: dict) -> Path:
+    "Write `page` to `path` (.html) and `numbers` beside it (.json): both, or neither. Returns the page's path."
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"): raise ValueError(f"a report is saved as .html, and {path.name!r} is not; the numbers go to a .json beside it")
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+        write_json(path.with_suffix(".json"), numbers)
+    return path
+
+# %% ../nbs/33_report.ipynb #d4712f7c
+CSS = """
+.sg {--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--back:#fff;--card:#f6f8fa;--bar:#0072b2;--track:#dfe5ea;--link:#0a5c8f;
+ color:var(--ink);background:var(--back);font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif;max-width:62rem;margin:0 auto;padding:1rem 1.2rem 3rem;box-sizing:border-box;overflow-wrap:break-word}
+@media (prefers-color-scheme:dark){.sg{--ink:#e6edf3;--soft:#9da7b3;--line:#30363d;--back:#0d1117;--card:#161b22;--bar:#56b4e9;--track:#30363d;--link:#79c0ff} body.sgb{background:#0d1117}}
+.sg h1{font-size:1.7rem;line-height:1.2;margin:.6rem 0} .sg h2{font-size:1.3rem;margin:2.6rem 0 .5rem;border-bottom:1px solid var(--line);padding-bottom:.2rem} .sg h3{font-size:1.05rem;margin:1.4rem 0 .3rem}
+.sg a{color:var(--link)} .sg nav{margin:1rem 0;font-size:.92rem} .sg nav a{margin-right:1.1rem;display:inline-block;padding:.15rem 0}
+.sg p{margin:.5rem 0;max-width:46rem} .sg .soft{color:var(--soft)} .sg small{color:var(--soft);font-size:.82rem;line-height:1.35;display:block;font-weight:400}
 .sg .head{display:flex;gap:1.4rem;align-items:center;flex-wrap:wrap;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem 1.3rem}
 .sg .big{font-size:3.4rem;font-weight:650;line-height:1;font-variant-numeric:tabular-nums} .sg .big span{font-size:1.1rem;font-weight:400;color:var(--soft)}
 .sg .alarm{border-left:5px solid #d55e00;background:var(--card);padding:.6rem 1rem;max-width:none}
@@ -128,183 +157,431 @@ _CSS = """
 .sg .wrap{overflow-x:auto} .sg table{border-collapse:collapse;width:100%;font-size:.92rem;color:var(--ink);background:none;margin:.4rem 0}
 .sg th,.sg td{text-align:left;vertical-align:top;padding:.45rem .6rem;border-bottom:1px solid var(--line);background:none;white-space:normal}
 .sg thead th{font-size:.82rem;color:var(--soft);font-weight:600;vertical-align:bottom} .sg td.n,.sg th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.sg tbody th{font-weight:600}
+.sg tbody th{font-weight:600} .sg tr.group th{background:var(--card);font-size:1rem;padding:.6rem;border-top:2px solid var(--line)}
 .sg .track{position:relative;height:.55rem;background:var(--track);border-radius:4px;min-width:7rem;margin:.5rem 0 .15rem}
 .sg .track i{position:absolute;left:0;top:0;bottom:0;background:var(--bar);border-radius:4px} .sg .track b{position:absolute;top:-.2rem;bottom:-.2rem;border-left:2px solid var(--ink);border-right:2px solid var(--ink);opacity:.45;min-width:0}
-.sg figure{margin:1.2rem 0;break-inside:avoid} .sg figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;box-sizing:border-box}
-.sg figcaption{font-size:.9rem;color:var(--soft);max-width:46rem} .sg ul{padding-left:1.2rem;margin:.4rem 0} .sg li{margin:.2rem 0}
-.sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
+.sg figure{margin:1.4rem 0;break-inside:avoid} .sg figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;box-sizing:border-box}
+.sg .figures{display:flex;flex-wrap:wrap;gap:0 1.6rem;align-items:flex-start} .sg figure.wide,.sg figure.narrow{flex:0 0 100%} .sg figure.half{flex:0 1 28rem} .sg figure.narrow img{width:42rem} .sg figure.half img{width:28rem}
+.sg figcaption{font-size:.9rem;color:var(--soft);max-width:46rem} .sg ul{padding-left:1.2rem;margin:.4rem 0;max-width:50rem} .sg li{margin:.3rem 0}
+.sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem;width:auto} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
+.sg .published tbody th{min-width:11rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .first tbody th{min-width:10rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
 @media (max-width:640px){.sg{padding:.6rem .8rem 2rem}.sg .big{font-size:2.8rem}
  .sg .cards thead{position:absolute;left:-9999px}.sg .cards tr{display:block;border:1px solid var(--line);border-radius:8px;margin:.6rem 0;padding:.4rem .6rem;background:var(--card)}
  .sg .cards tbody th,.sg .cards td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.15rem 0;text-align:right;white-space:normal}
- .sg .cards tbody th{display:block;text-align:left} .sg .cards td::before{content:attr(data-l);color:var(--soft);text-align:left;flex:none} .sg .cards .track{flex:1;min-width:5rem} .sg .cards td>div{flex:1}}
-@media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10.5pt;padding:0} body.sgb{background:#fff} .sg tr{break-inside:avoid} .sg h2{break-after:avoid}
+ .sg .cards tbody th{display:block;text-align:left} .sg .cards td::before{content:attr(data-l);color:var(--soft);text-align:left;flex:none} .sg .cards .track{flex:1;min-width:5rem} .sg .cards td>div{flex:1}
+ .sg .cards tr.group{border:0;background:none;margin:1.4rem 0 .2rem;padding:0} .sg .cards tr.group th{background:none;border:0;padding:0}
+ .sg figure.wide .wrap img{max-width:none;width:46rem}}
+@media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10pt;padding:0} body.sgb{background:#fff} .sg nav{display:none} .sg tr{break-inside:avoid} .sg h2,.sg h3,.sg tr.group{break-after:avoid} .sg figure img{max-height:20cm}
  .sg .track,.sg .track i,.sg .heat td{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 """
 
-# %% ../nbs/33_report.ipynb #8081b446
-_BODY = """
+# %% ../nbs/33_report.ipynb #dc718043
+_TOP = """
 <div class="sg"><h1>{{ r.title }}</h1>
 <div class="head"><div class="big">{% if r.headline is none %}&ndash;{% else %}{{ '%.0f' % r.headline }}<span> of 100</span>{% endif %}</div>
-<p>{% if r.headline is none %}No metric could be judged.{% else %}Mean over {{ judged }} metrics of a score that is 100 for other real cells and 0 for a generator that is bad on purpose. Nothing is weighted.{% endif %}
+<p>{% if r.headline is none %}No metric could be judged.{% else %}100: as good as other real cells. 0: as bad as a generator that is bad on purpose. The mean over {{ asked }} questions of the mean score of their metrics, {{ judged }} in all; nothing else is weighted.{% endif %}
 {% if left_out %}<small>Not in the mean, as they could not be judged: {{ left_out|join(', ') }}.</small>{% endif %}</p></div>
 {% if worst_labels %}<p class="alarm" role="note"><strong>Poorly covered:</strong> real cells of these labels have few generated cells nearby. Coverage: {{ worst_labels|join('; ') }}.</p>{% endif %}
+{% if copies %}<p class="alarm" role="note"><strong>Signs of copies:</strong> {{ copies|join('; ') }}. See <a href="#copies">Copies</a>.</p>{% endif %}
 <p class="soft">{{ about_line }}</p>
-<h2>In words</h2>
-<ul>{% for text, names in words %}<li><strong>{{ text|capitalize }}:</strong> {{ names|join('; ') }}.</li>{% endfor %}</ul>
-<h2>The numbers</h2>
-<p><strong>Floor</strong>: what other held-out real cells get in place of the generated ones, as many, in the same space. <strong>Ceiling</strong>: what a generator gets that is bad on purpose. The bar runs from the ceiling (empty) to the floor (full); its bracket is the interval of the value for another draw of as many cells.</p>
-<table class="cards"><thead><tr><th>Metric</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th>In words</th></tr></thead><tbody>
-{% for row in rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small></th>
-{% if row.value is none %}<td colspan="5" data-l="">{{ row.note }}</td>
+<nav aria-label="Contents">{% for id, text in contents %}<a href="#{{ id }}">{{ text }}</a>{% endfor %}</nav>
+<h2 id="words">What is good, and what is not</h2>
+{% if questions %}<table class="cards"><thead><tr><th>Question</th><th>Score</th><th class="n">Weight</th><th>By metric</th></tr></thead><tbody>
+{% for q in questions %}<tr><th scope="row">{{ q.title }}</th><td data-l="score">{% if q.percent is none %}not judged{% else %}<div>{{ bar(q.percent, q.title) }}{{ q.percent }}</div>{% endif %}</td>
+<td class="n" data-l="weight">{{ q.weight }}</td><td data-l="by metric"><span>{{ q.terms|join(', ') }}</span></td></tr>{% endfor %}</tbody></table>{% endif %}
+{% for text, lines in words %}<h3>{{ text }}</h3><ul>{% for first, rest in lines %}<li><strong>{{ first }}:</strong> {{ rest }}</li>{% endfor %}</ul>{% endfor %}
+"""
+
+_NUMBERS = """
+<h2 id="numbers">The numbers</h2>
+<p><strong>Floor</strong>: what other held-out real cells get in place of the generated ones, as many, in the same space. <strong>Ceiling</strong>: what a generator gets that is bad on purpose. The bar runs from the ceiling (empty) to the floor (full); its bracket is the interval of the value for another draw of as many cells. The <strong>weight</strong> is that in the headline.</p>
+<table class="cards"><thead><tr><th>Metric</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th class="n">Weight</th><th>In words</th></tr></thead>
+{% for g in groups %}<tbody><tr class="group"><th colspan="7" scope="rowgroup">{{ g.title }}</th></tr>
+{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small></th>
+{% if row.value is none %}<td colspan="6" data-l="">{{ row.note }}</td>
 {% else %}<td class="n" data-l="value (95 % interval)"><span>{{ row.value }}<small>{{ row.interval }}</small></span></td><td class="n" data-l="floor">{{ row.floor }}</td><td class="n" data-l="ceiling">{{ row.ceiling }}</td>
-<td data-l="score">{% if row.score is none %}none{% else %}<div><div class="track" role="img" aria-label="score {{ row.percent }} of 100"><i style="width:{{ row.percent }}%"></i><b style="left:{{ row.from }}%;width:{{ row.width }}%"></b></div>{{ row.percent }}{% if row.headline %}<small>in the mean</small>{% endif %}</div>{% endif %}</td>
+<td data-l="score">{% if row.score is none %}none{% else %}<div>{{ bar(row.percent, row.title, row.from, row.width) }}{{ row.percent }}</div>{% endif %}</td>
+<td class="n" data-l="weight">{{ row.weight }}</td>
 <td data-l="in words"><span>{{ row.verdict }}{% if row.note %}<small>{{ row.note }}</small>{% endif %}</span></td>{% endif %}</tr>
-{% endfor %}</tbody></table>
-{% if labels %}<h2>Label by label</h2>
-<p>Shares, with the floor in brackets. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.</p>
-<table class="cards"><thead><tr><th>Label</th><th class="n">n</th>{% for c in label_columns %}<th class="n">{{ c }}</th>{% endfor %}</tr></thead><tbody>
-{% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.cells %}<td class="n" data-l="{{ label_columns[loop.index0] }}">{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>{% endif %}
+{% endfor %}</tbody>{% endfor %}</table>
+{% if labels %}<h2 id="labels">Label by label</h2>
+<p>With the floor in brackets. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.</p>
+<div class="wrap" tabindex="0" role="region" aria-label="Labels"><table class="cards labels"><thead><tr><th>Label</th><th class="n">n</th>{% for c in label_columns %}<th class="n">{{ c }}</th>{% endfor %}</tr></thead><tbody>
+{% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.cells %}<td class="n" data-l="{{ label_columns[loop.index0] }}">{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
 {% if confusion %}<h3>What generated cells are classified as</h3>
 <p class="soft">Rows: the label a cell was made for. Columns: the label a classifier trained on real cells gives it. Per cent of the row.</p>
-<div class="wrap"><table class="heat"><thead><tr><th></th>{% for l in confusion.labels %}<th scope="col">{{ l }}</th>{% endfor %}</tr></thead><tbody>
-{% for l, line in confusion.lines %}<tr><th scope="row">{{ l }}</th>{% for v in line %}<td style="background:rgba(0,114,178,{{ '%.2f' % (v * 0.007) }})">{{ '%.0f' % v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
-{% if pictures %}<h2>Pictures</h2>{% for p in pictures %}<figure><img src="data:image/png;base64,{{ p.data }}" alt="{{ p.alt }}"><figcaption><strong>{{ p.title }}.</strong> {{ p.caption }}</figcaption></figure>{% endfor %}{% endif %}
-<h2>How this was done</h2><ul>{% for n in notes %}<li>{{ n }}</li>{% endfor %}</ul>
+<div class="wrap" tabindex="0" role="region" aria-label="Confusion table"><table class="heat"><thead><tr><td></td>{% for l in confusion.labels %}<th scope="col">{{ l }}</th>{% endfor %}</tr></thead><tbody>
+{% for l, line in confusion.lines %}<tr><th scope="row">{{ l }}</th>{% for v in line %}<td style="background:rgba(0,114,178,{{ '%.2f' % (v * 0.006) }})">{{ '%.0f' % v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
+"""
+
+# %% ../nbs/33_report.ipynb #21cd454b
+_BOTTOM = """
+{% if pictures %}<h2 id="pictures">Pictures</h2><div class="figures">{% for p in pictures %}{{ picture(p) }}{% endfor %}</div>{% endif %}
+{% if memory %}<h2 id="copies">Copies</h2>
+<p>A generator that hands out its training cells has made nothing new, and gives away whose cells it was trained on. Each number stands between that of unseen real cells and that of copies.</p>
+<table class="cards plain"><thead><tr><th>Question</th><th class="n">Value</th><th class="n">Real cells</th><th class="n">Copies</th><th>In words</th></tr></thead><tbody>
+{% for row in memory.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small></th><td class="n" data-l="value">{{ row.value }}</td><td class="n" data-l="real cells">{{ row.floor }}</td><td class="n" data-l="copies">{{ row.ceiling }}</td><td data-l="in words">{{ row.verdict }}</td></tr>{% endfor %}</tbody></table>
+{% for line in memory.lines %}<p>{{ line }}</p>{% endfor %}
+{% if memory.pairs %}<h3>Nearest pairs</h3><table class="plain"><thead><tr><th class="n">Generated cell</th><th class="n">Training cell</th><th class="n">Distance</th><th class="n">Ratio to the second</th></tr></thead><tbody>
+{% for p in memory.pairs %}<tr><td class="n">{{ p.generated }}</td><td class="n">{{ p.train }}</td><td class="n">{{ '%.3f' % p.distance }}</td><td class="n">{{ '%.3f' % p.ratio }}</td></tr>{% endfor %}</tbody></table>{% endif %}
+{% for p in memory.pictures %}{{ picture(p) }}{% endfor %}
+{% if memory.donors %}<h3>Donor by donor</h3><p>Membership inference for the cells of each donor in the training data; 0.5: not recognised.</p><table class="plain"><thead><tr><th>Donor</th><th class="n">AUROC</th></tr></thead><tbody>
+{% for d, v in memory.donors %}<tr><th scope="row">{{ d }}</th><td class="n">{{ '%.3f' % v }}</td></tr>{% endfor %}</tbody></table>{% endif %}{% endif %}
+{% if presets %}<h2 id="presets">By other people's rules</h2><p>The same cells measured as papers measured theirs. Published numbers are of other cells; what differs is listed.</p>
+{% for p in presets %}<h3>{{ p.title }}</h3><div class="wrap" tabindex="0" role="region" aria-label="{{ p.title }}"><table class="published"><thead><tr><td></td>{% for c in p.columns %}<th class="n" scope="col">{{ c }}</th>{% endfor %}</tr></thead><tbody>
+{% for row in p.rows %}<tr{% if row.own %} class="own"{% endif %}><th scope="row">{{ row.name }}{% if row.small %}<small>{{ row.small }}</small>{% endif %}</th>{% for c, small in row.cells %}<td class="n">{{ c }}{% if small %}<small>{{ small }}</small>{% endif %}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
+<p class="soft">Sources:</p><ol class="soft">{% for s in p.sources %}<li>{{ s }}</li>{% endfor %}</ol><p class="soft">What differs:</p>
+<ul class="soft">{% for d in p.differs %}<li>{{ d }}</li>{% endfor %}</ul>{% endfor %}{% endif %}
+<h2 id="method">How this was done</h2><ul>{% for n in notes %}<li>{{ n }}</li>{% endfor %}</ul>
 <p class="soft">Score = (ceiling - value) / (ceiling - floor), clipped to 0..1, on distances from the ideal value. In words: "like real cells" when the value is within what chance does to real cells; else by score: "close to real cells" from 80, "off" from 50, "far off" below. "Cannot tell" when, at this number of cells, chance takes real cells as far as the bad generator.</p>
 <p class="soft">{{ versions }}</p></div>
 """
 
-_PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>{{ r.title }}</title><style>body{margin:0}{{ css }}</style></head><body class="sgb">""" + _BODY + "</body></html>"
-_FRAGMENT = "<style>{{ css }}</style>" + _BODY
+_MACROS = """{% macro bar(percent, what, from=None, width=None) %}<div class="track" role="img" aria-label="{{ what }}: {{ percent }} of 100"><i style="width:{{ percent }}%"></i>{% if width is not none %}<b style="left:{{ from }}%;width:{{ width }}%"></b>{% endif %}</div>{% endmacro %}
+{% macro picture(p) %}<figure class="{{ p.width }}"><div class="wrap"><img src="data:image/png;base64,{{ p.data }}" alt="{{ p.alt }}"></div><figcaption><strong>{{ p.title }}.</strong> {{ p.caption }}</figcaption></figure>{% endmacro %}"""
 
-# %% ../nbs/33_report.ipynb #5f5068a8
-def _number(x) -> str:
+def page(body: str, kind: str, title: str, **values) -> str:
+    "HTML of a template `body`: a whole 'page' with `title`, or a 'fragment' for a notebook. Values are escaped."
+    from jinja2 import Environment
+    from markupsafe import Markup
+    frame = ("""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{{ page_title }}</title><style>body{margin:0}{{ css }}</style></head><body class="sgb"><main>""", "</main></body></html>")
+    if kind != "page": frame = ("<style>{{ css }}</style>", "")
+    return Environment(autoescape=True).from_string(_MACROS + body.join(frame)).render(page_title=title, css=Markup(CSS), **values).strip()
+
+# %% ../nbs/33_report.ipynb #8081b446
+def number(x) -> str:
+    "A number as people read it; a dash for None."
     if x is None: return "–"
-    return f"{x:.3f}" if abs(x) >= .01 or x == 0 else f"{x:.4f}" if abs(x) >= 1e-4 else f"{x:.1e}"
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.1f}" if abs(x) >= 100 else f"{x:.3f}" if abs(x) >= .01 or x == 0 else f"{x:.4f}" if abs(x) >= 1e-4 else f"{x:.1e}"
 
-def _row(k: str, m: Metric) -> dict:
+def _row(k: str, m: Metric, weight: float = 0) -> dict:
     title, question = WORDS.get(k, (k, ""))
-    row = dict(title=title, question=question, value=None, note=m.note, headline=k in HEADLINE)
+    row = dict(title=title, question=question, value=None, note=m.note, weight=f"{100 * weight:.1f} %" if weight else "–")
     if m.value is None: return row
-    row |= dict(value=_number(m.value), interval=f"{_number(m.low)} to {_number(m.high)}", floor=_number(m.floor), ceiling=_number(m.ceiling),
+    row |= dict(value=number(m.value), interval=f"{number(m.low)} to {number(m.high)}", floor=number(m.floor), ceiling=number(m.ceiling),
                 score=m.score, verdict=verdict(m))
     if m.score is None: return row | {"note": m.note or "the bad generator is not told from real cells at this number of cells"}
     ends = sorted(100 * (dataclasses.replace(m, value=v).score or 0) for v in (m.low, m.high, m.value) if v is not None)
     return row | {"percent": f"{100 * m.score:.0f}", "from": f"{ends[0]:.1f}", "width": f"{ends[-1] - ends[0]:.1f}"}
 
+def _groups(r: Report) -> list:
+    "Rows of the table by question; metrics that are in no question last."
+    m, weights = r.metrics, {k: t["weight"] for k, t in r.terms.items()}
+    groups = [dict(title=title, rows=[_row(k, m[k], weights[k]) for k in QUESTIONS[q] if k in m]) for q, title in SECTIONS.items()]
+    groups.append(dict(title="Beside the headline", rows=[_row(k, x) for k, x in m.items() if k not in weights]))
+    return [g for g in groups if g["rows"]]
+
+def _questions(r: Report) -> list:
+    "One row a question: score, weight, and the scores of its metrics."
+    h = headline(r.metrics)
+    show = lambda k: f"{title_of(k)} {100 * r.metrics[k].score:.0f}" if r.metrics[k].score is not None else f"{title_of(k)}: {verdict(r.metrics[k])}"
+    return [dict(title=title, percent=None if h["questions"][q] is None else f"{100 * h['questions'][q]:.0f}",
+                 weight=f"{100 * sum(h['weights'].get(k, 0) for k in QUESTIONS[q]):.1f} %", terms=[show(k) for k in QUESTIONS[q] if k in r.metrics])
+            for q, title in SECTIONS.items() if any(k in r.metrics for k in QUESTIONS[q])]
+
+# %% ../nbs/33_report.ipynb #5f5068a8
+def _words(r: Report) -> list:
+    "(heading, [(first words, the rest)]) for what is good, what is not, and what is not known; those of the headline first."
+    by = {v: [k for k, m in r.metrics.items() if verdict(m) == v] for v in VERDICTS}
+    names = lambda v: (v.capitalize(), "; ".join(title_of(k) for k in by[v]) + ".")
+    good = [names(v) for v in VERDICTS[:2] if by[v]]
+    weights = headline(r.metrics)["weights"]
+    bad = sorted(by["off"] + by["far off"], key=lambda k: (k not in weights, r.metrics[k].score))
+    def line(k):
+        m, (title, question) = r.metrics[k], WORDS.get(k, (k, ""))
+        return f"{title}, {verdict(m)}", f"{number(m.value)}. Other real cells get {number(m.floor)}, and {m.bad or 'the worst possible'}: {number(m.ceiling)}. {question}"
+    return [(h, lines) for h, lines in (("Good", good), ("Not good", [line(k) for k in bad]), ("Not known", [names(v) for v in VERDICTS[4:] if by[v]])) if lines]
+
 def _label_rows(found: dict):
-    columns = [k for k in ("coverage", "recall", "label_agreement") if any(k in d for d in found.values())]
+    columns = [k for k in ("coverage", "recall", "label_agreement", "de_correlation", "de_slope", "tstr", "trts") if any(k in d for d in found.values())]
     rows = []
     for l, d in found.items():
-        n = next((d[k]["n"] for k in columns if k in d), 0)
-        show = lambda x: f"{_number(x['value'])} ({_number(x['floor'])})" if x else "–"
+        n = max((d[k]["n"] for k in columns if k in d), default=0)
+        show = lambda x: f"{x['value']:.2f} ({x['floor']:.2f})" if x and x["value"] is not None and x["floor"] is not None else number(x["value"]) if x else "–"
         rows.append(dict(name=l, n=f"{n:.0f}" if n >= 1 else "< 1", few=n < 10, cells=[show(d.get(k)) for k in columns]))
-    return [WORDS[k][0] for k in columns], rows
+    return [title_of(k) for k in columns], rows
+
+def poorly_covered(r: Report) -> list:
+    "(share of its floor, label, {value, floor, n}) of labels with at least 10 cells a draw and less than 0.8 of the coverage of real cells, worst first."
+    found = [(d["coverage"]["value"] / d["coverage"]["floor"], l, d["coverage"]) for l, d in r.labels().items()
+             if "coverage" in d and d["coverage"]["n"] >= 10 and d["coverage"]["floor"]]
+    return sorted((x for x in found if x[0] < .8), key=lambda x: x[0])
 
 # %% ../nbs/33_report.ipynb #db4583ac
+def _memory(r: Report) -> dict | None:
+    "What the section on copies shows; None without training cells."
+    asked = [k for k in QUESTIONS["new"] if k in r.metrics and r.metrics[k].value is not None]
+    if not asked: return None
+    lines, details = [], {k: r.metrics[k].details for k in asked}
+    d = details.get("near_duplicate_share", {})
+    if "found" in d:
+        lines.append(f"Of the {d['searched']:,} generated cells that were looked at, {d['found']:,} {'is' if d['found'] == 1 else 'are'} nearer to a training cell than any held-out cell is"
+                     f" (distance below {number(d['holdout_distance'])}, or ratio of nearest to second nearest below {number(d['holdout_ratio'])})."
+                     + (" Those with the smallest ratio are listed, by row number, counted from 0." if d["pairs"] else ""))
+    m = details.get("membership_auroc", {})
+    if "tpr_at_1" in m: lines.append(f"An attacker who may be wrong about 1 % of the unseen cells names {100 * m['tpr_at_1']:.1f} % of the training cells (1 % by chance).")
+    if m.get("donor_auroc") is not None: lines.append(f"Told by donor rather than by cell: AUROC {number(m['donor_auroc'])}.")
+    return dict(rows=[_row(k, r.metrics[k]) for k in asked], lines=lines, pairs=d.get("pairs", []), donors=list(m.get("by_donor", {}).items()),
+                pictures=[_ready(p) for p in r.pictures if p.get("key") == "pairs"])
+
+_PRESET_WORDS = {"cosine": "Cosine distance", "euclid": "Euclidean distance", "mmd": "MMD²", "milisi": "miLISI", "ilisi": "iLISI", "rf_auroc": "Forest AUROC",
+                 "knn_auroc": "Neighbour AUROC", "spearman": "Spearman", "pearson": "Pearson", "label_share": "Label share"}
+
+def _preset(name: str, p: dict) -> dict:
+    "A preset as a table: our cells, the control, the published rows."
+    from scgan_nb.presets import PRESETS
+    columns, published = list(p["metrics"]), {}
+    for x in p["published"]: published.setdefault((x["row"], x.get("source", "")), {})[x["metric"]] = x["value"]
+    columns += [c for c in dict.fromkeys(x["metric"] for x in p["published"]) if c not in columns]
+    own = p["metrics"]
+    show = lambda m: ("–", "") if m is None else (number(m["value"]), f"{number(m['low'])} to {number(m['high'])}" if m["low"] != m["high"] else "")
+    rows = [dict(name="These cells", own=True, small="below: 95 % interval", cells=[show(own.get(c)) for c in columns])]
+    if any(m.get("control") is not None for m in own.values()):
+        rows.append(dict(name="Real cells", small=p.get("control", ""), cells=[(number(own[c].get("control")) if c in own else "–", "") for c in columns]))
+    sources = list(dict.fromkeys(source for _, source in published))
+    rows += [dict(name=row, small=f"source {sources.index(source) + 1}", cells=[(f"{v[c]:g}" if c in v else "–", "") for c in columns]) for (row, source), v in published.items()]
+    return dict(title=PRESETS.get(name, name), columns=[_PRESET_WORDS.get(c, c.replace("_", " ").capitalize()) for c in columns], rows=rows, differs=p["differs"], sources=sources)
+
+def _ready(p: dict) -> dict: return {"width": "wide"} | p | {"data": base64.b64encode(p["png"]).decode()}
+
+# %% ../nbs/33_report.ipynb #ea3a739a
 def render(report: Report, kind: str = "page") -> str:
     "HTML of a report: a whole 'page', or a 'fragment' for a notebook."
-    from jinja2 import Environment
-    from markupsafe import Markup
-    m = report.metrics
-    verdicts = {}
-    for k, x in m.items():
-        if x.value is not None: verdicts.setdefault(verdict(x), []).append(WORDS.get(k, (k,))[0])
-    words = [(v, verdicts[v]) for v in ("like real cells", "close to real cells", "off", "far off", "cannot tell") if v in verdicts]
-    labels, missing = report.labels(), [WORDS.get(k, (k,))[0] for k, s in report.terms.items() if s is None]
-    low = sorted(((d["coverage"]["value"] / d["coverage"]["floor"], l, d["coverage"]) for l, d in labels.items()
-                  if "coverage" in d and d["coverage"]["n"] >= 10 and d["coverage"]["floor"]), key=lambda x: x[0])
-    columns, label_rows = _label_rows(labels)
+    m, h = report.metrics, headline(report.metrics)
+    columns, label_rows = _label_rows(report.labels())
     table = m["label_agreement"].details.get("confusion") if "label_agreement" in m else None
     confusion = None if table is None else dict(labels=table["labels"], lines=[
         (l, [100 * v / max(sum(line), 1) for v in line]) for l, line in zip(table["labels"], table["counts"]) if sum(line)])
-    a = report.about
-    about = ". ".join(x for x in (a.get("sizes", ""), a.get("drawn", "")) if x)
-    pictures = [p | {"data": base64.b64encode(p["png"]).decode()} for p in report.pictures]
-    env = Environment(autoescape=True)
-    return env.from_string(_PAGE if kind == "page" else _FRAGMENT).render(
-        r=report, css=Markup(_CSS), rows=[_row(k, x) for k, x in m.items()], words=words, judged=len(HEADLINE) - len(missing), left_out=missing,
-        worst_labels=[f"{l}, {_number(d['value'])} (floor {_number(d['floor'])})" for ratio, l, d in low[:3] if ratio < .8],
-        labels=label_rows, label_columns=columns, confusion=confusion, pictures=pictures, notes=report.notes, about_line=about, versions=a.get("versions", ""))
+    pictures, memory = [_ready(p) for p in report.pictures if p.get("key") != "pairs"], _memory(report)
+    contents = [("words", "Good and not"), ("numbers", "The numbers"), *([("labels", "Label by label")] if label_rows else []), *([("pictures", "Pictures")] if pictures else []),
+                *([("copies", "Copies")] if memory else []), *([("presets", "Other people's rules")] if report.presets else []), ("method", "How this was done")]
+    return page(_TOP + _NUMBERS + _BOTTOM, kind, report.title, r=report, contents=contents, asked=sum(v is not None for v in h["questions"].values()), judged=len(h["weights"]),
+                left_out=[title_of(k) for k in h["left_out"]], questions=_questions(report), words=_words(report), groups=_groups(report),
+                worst_labels=[f"{l}, {number(d['value'])} (floor {number(d['floor'])})" for _, l, d in poorly_covered(report)[:3]],
+                copies=[f"{title_of(k)} {number(m[k].value)} (real cells {number(m[k].floor)})" for k in QUESTIONS["new"] if k in m and verdict(m[k]) in ("off", "far off")],
+                labels=label_rows, label_columns=columns, confusion=confusion, pictures=pictures, memory=memory,
+                presets=[_preset(k, p) for k, p in report.presets.items()], notes=report.notes,
+                about_line=". ".join(x for x in (report.about.get("sizes", ""), report.about.get("drawn", "")) if x), versions=versions_line(report.about))
+
+def versions_line(about: dict) -> str:
+    "The line that says what a report was made with, and when."
+    if "versions" not in about: return ""
+    return "Made with " + ", ".join(f"{k} {v}" for k, v in about["versions"].items()) + (f", on {about['date']}." if "date" in about else ".")
 
 # %% ../nbs/33_report.ipynb #bd772aea
+def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "the cells"):
+    """Cells to judge, at most `most` of them.
+
+    Parameters
+    ----------
+    source : AnnData, matrix, (matrix, labels), or the path of a file: .h5ad, .zarr, or whatever `readers.read` takes
+    most : keep at most so many cells, drawn at random with `seed`; None keeps all
+
+    Returns
+    -------
+    (cells, rows, notes): the cells, as an AnnData or as they were given; their row numbers, int array; what was done, a list of sentences.
+
+    Raises
+    ------
+    FileNotFoundError; ReadError or ValueError if the file cannot be read, or holds nothing but logarithms.
+    """
+    notes = []
+    if isinstance(source, (str, Path)): cells, rows, total = _from_file(Path(source).expanduser(), most, seed)
+    else:
+        first = source[0] if isinstance(source, tuple) else source
+        total = first.shape[0]
+        rows = _some(total, most, seed)
+        cells = source
+        if len(rows) < total: cells = (source[0][rows], np.asarray(source[1])[rows]) if isinstance(source, tuple) else source[rows]
+    if len(rows) < total: notes.append(f"Of {total:,} {what} {len(rows):,} were used, drawn at random (seed {seed}).")
+    if hasattr(cells, "layers") and "counts" in cells.layers and cells.X is not None:
+        import scipy.sparse as sp
+        try: check_linear(sp.csr_matrix(cells.X[:2000]), what)
+        except ValueError:
+            cells = cells.copy()
+            cells.X = cells.layers["counts"].copy()
+            notes.append(f"X of the {what} does not hold linear expression; the layer counts was taken.")
+    return cells, rows, notes
+
+def _some(total: int, most: int | None, seed: int) -> np.ndarray:
+    if most is None or total <= most: return np.arange(total)
+    return np.sort(np.random.default_rng([seed, 9]).choice(total, most, replace=False))
+
+def _from_file(path: Path, most, seed):
+    "(AnnData, rows, number of cells in the file)"
+    import anndata as ad
+    from scgan_nb.readers import _missing, _plainly, read
+    if not path.exists(): raise FileNotFoundError(_missing(path))
+    suffix = path.suffix.lower()
+    if suffix in (".h5ad", ".zarr"):
+        with _plainly(path):
+            if suffix == ".zarr":
+                import zarr
+                store = zarr.open_group(path, mode="r")
+                if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed)
+            else:
+                import h5py
+                with h5py.File(path, "r") as store:
+                    if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed)
+            cells = (ad.read_zarr if suffix == ".zarr" else ad.read_h5ad)(path)                    # an older layout
+    else: cells = read(path, check=False)
+    rows = _some(cells.n_obs, most, seed)
+    return cells[rows].copy(), rows, cells.n_obs
+
+def _from_store(store, path, most, seed, at_once: int = 4096):
+    import anndata as ad, scipy.sparse as sp
+    obs, var = ad.io.read_elem(store["obs"]), ad.io.read_elem(store["var"])
+    rows = _some(len(obs), most, seed)
+    def matrix(where):
+        m = store[where] if hasattr(store[where], "dtype") else ad.io.sparse_dataset(store[where])
+        blocks = [sp.csr_matrix(m[s:s + at_once][own - s], dtype=np.float32) for s in range(0, len(obs), at_once)
+                  if len(own := rows[(rows >= s) & (rows < s + at_once)])]
+        return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, len(var)), dtype=np.float32)
+    has_x = "X" in store and store["X"].attrs.get("encoding-type") != "null"
+    has_counts = "layers" in store and "counts" in store["layers"]
+    if not has_x and not has_counts: raise ValueError(f"{path} has neither X nor a layer counts; nothing can be judged")
+    counts = matrix("layers/counts") if has_counts else None
+    cells = ad.AnnData(matrix("X") if has_x else counts, obs=obs.iloc[rows], var=var, layers={"counts": counts} if has_counts else None)
+    return cells, rows, len(obs)
+
+# %% ../nbs/33_report.ipynb #6bd30948
+def label_columns(generated, holdout, key: str | None = "cluster") -> dict:
+    "`labels_key` and `real_labels_key` for `align`. Only the default 'cluster' is looked for under other names."
+    from scgan_nb.baselines import LABEL_COLUMNS
+    if key != "cluster" or not (hasattr(generated, "obs") and hasattr(holdout, "obs")): return {"labels_key": key}
+    real = next((c for c in LABEL_COLUMNS if c in holdout.obs), None)
+    own = next((c for c in (real, *LABEL_COLUMNS) if c in generated.obs), None)
+    return {"labels_key": key} if real is None or own is None else {"labels_key": own, "real_labels_key": real}
+
+# %% ../nbs/33_report.ipynb #7e27faa3
 def _png(fig) -> bytes:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
-def _pictures(sides, seed: int) -> list:
-    "The report's pictures of `Sides`, as dict(title, caption, alt, png)."
+def _pictures(sides, metrics: dict, seed: int, progress: bool = False) -> list:
+    "The report's pictures of `Sides` and of what was measured, as dict(key, title, caption, alt, png)."
     from scgan_nb import plots
-    real, generated, key = sides.holdout, sides.generated, sides.label_key
-    some = lambda c, n: c if c.x.shape[0] <= n else (lambda i: c._replace(x=c.x[i], labels=None if c.labels is None else c.labels[i]))(
-        np.sort(np.random.default_rng(seed).choice(c.x.shape[0], n, replace=False)))
-    real, generated = some(real, 2000), some(generated, 2000)
+    some = lambda c: np.sort(np.random.default_rng(seed).choice(c.x.shape[0], min(c.x.shape[0], 2000), replace=False))
+    take = lambda c, i: c._replace(x=c.x[i], labels=None if c.labels is None else c.labels[i])
+    rows, key = some(sides.generated), sides.label_key
+    real, generated = take(sides.holdout, some(sides.holdout)), take(sides.generated, rows)
     markers = plots.find_markers(real, key or "cluster", n=2)
     more = plots.find_markers(real, key or "cluster", n=4)[:40]
     names = ", ".join(real.label_order) if key else "no labels"
-    makers = [("Map", lambda: plots.tsne_plot(real, generated, seed=seed),
+    roc = metrics["rf_auroc"].details if "rf_auroc" in metrics else {}
+    pairs = metrics["near_duplicate_share"].details.get("pairs", [])[:4] if "near_duplicate_share" in metrics else []
+    at = np.searchsorted(sides.train_rows, [p["train"] for p in pairs]) if pairs else None
+    makers = [("map", "wide", "Map", lambda: plots.tsne_plot(real, generated, seed=seed),
                "A t-SNE map of half of the held-out real cells (pale grey), into which the other half and the generated cells are placed alike. Grey that nothing covers in the third panel is not generated.",
                f"Three t-SNE maps: held-out real cells, generated cells, and generated over real cells; labels: {names}"),
-              ("Marker genes", lambda: plots.marker_plot(real, generated, markers),
+              ("roc", "half", "Told apart", lambda: plots.roc_plot(roc["fpr"], roc["tpr"], roc.get("tpr_floor")),
+               "ROC curve of the random forest, real or generated. On the diagonal it can only guess; a steep start means that some generated cells are recognised beyond doubt.",
+               f"ROC curves of a random forest for generated cells and for other real cells; area for generated cells {number(metrics['rf_auroc'].value) if roc else ''}"),
+              ("zeros", "half", "Silent genes", lambda: plots.zeros_plot(real, generated, sides.detected[rows]),
+               "Each gene once; above the diagonal are genes that generated cells leave silent too often.",
+               "Scatter of the share of generated cells against the share of real cells in which each gene is silent"),
+              ("markers", "narrow", "Marker genes", lambda: plots.marker_plot(real, generated, markers),
                "Markers found on real cells. R and G side by side should look alike; area: share of cells that express the gene, colour: mean expression.",
                f"Dot plot of {len(markers)} marker genes, real beside generated, for each label"),
-              ("Genes that go together", lambda: plots.correlation_triangle_plot(real, generated, more),
+              ("correlation", "narrow", "Genes that go together", lambda: plots.correlation_triangle_plot(real, generated, more),
                "Correlations between marker genes; the picture should mirror itself at the diagonal.",
                f"Correlation matrix of {len(more)} genes, real cells above and generated cells below the diagonal"),
-              ("Mean and variance", lambda: plots.mean_variance_plot(real, generated),
+              ("mean_variance", "half", "Mean and variance", lambda: plots.mean_variance_plot(real, generated),
                "Each gene twice; a generated cloud below the real one means too little variation.",
-               "Scatter of variance against mean of each gene, real in grey and generated in orange, with trend lines")]
-    return [dict(title=t, caption=c, alt=a, png=_png(make())) for t, make, c, a in makers]
+               "Scatter of variance against mean of each gene, real in grey and generated in orange, with trend lines"),
+              ("pairs", "wide", "Nearest pairs, gene by gene", lambda: plots.pairs_plot(
+                   sides.generated.x[[p["generated"] for p in pairs]], sides.train.x[at], [f"{p['generated']} and {p['train']}" for p in pairs]),
+               "The pairs at the top of the list, log1p at 10,000 counts. A copy lies on the diagonal; two cells of a kind scatter.",
+               f"{len(pairs)} scatter plots of a generated cell against the training cell nearest to it, one point a gene")]
+    makers = [x for x in makers if not (x[0] == "roc" and "tpr" not in roc) and not (x[0] == "pairs" and not pairs)]
+    if progress:
+        from tqdm.auto import tqdm
+        makers = tqdm(makers, desc="drawing", unit="picture")
+    return [dict(key=k, width=w, title=t, caption=c, alt=a, png=_png(make())) for k, w, t, make, c, a in makers]
 
-# %% ../nbs/33_report.ipynb #a89fab7a
-def _versions() -> str:
+# %% ../nbs/33_report.ipynb #b755ff0d
+def _about(sides, metrics, notes, repeats, seed, fast, match_labels) -> tuple:
+    "(notes on the method, what the report is about)"
+    import datetime
+    first = next(iter(metrics.values()))
+    sizes = (f"{sides.generated.x.shape[0]:,} generated and {sides.holdout.x.shape[0]:,} held-out real cells"
+             + (f", {sides.train.x.shape[0]:,} training cells" if sides.train is not None else ", no training cells given") + f", {sides.generated.x.shape[1]:,} genes")
+    ceilings = dict.fromkeys(x.bad for x in metrics.values() if x.bad and x.value is not None)
+    notes = notes + sides.notes + [
+        f"The space (variable genes, principal components) was fitted on {'the training cells' if sides.train is not None else 'a third of the held-out cells, set aside for it'}; all others were projected into it."
+        + " Where nothing else is said, numbers are from: " + next((x.space for x in metrics.values() if "PCs of" in x.space), first.space) + ".",
+        f"Each number is the mean of {repeats} draws. In each, held-out cells are cut into two halves of equal label mix; one is the yardstick and the other is the floor.",
+        "Ceilings: " + "; ".join(f"{bad} ({', '.join(title_of(k) for k, x in metrics.items() if x.bad == bad)})" for bad in ceilings) + "."]
+    if sides.label_key: notes.append(f"Labels: {', '.join(sides.holdout.label_order)}.")
+    if match_labels: notes.append("Generated cells were drawn in the label mix of the real cells.")
+    return notes, {"sizes": sizes, "drawn": f"{first.n} cells a side in {repeats} draws, seed {seed}", "n": first.n, "repeats": repeats, "seed": seed, "fast": fast,
+                   "versions": versions(), "date": datetime.date.today().isoformat()}
+
+def versions() -> dict:
+    "Name -> version of Python and of what a report is made with."
+    import platform
     from importlib.metadata import PackageNotFoundError, version
-    found = []
+    found = {"Python": platform.python_version()}
     for p in ("scgan_nb", "numpy", "scipy", "scikit-learn", "openTSNE", "harmonypy"):
-        try: found.append(f"{p} {version(p)}")
+        try: found[p] = version(p)
         except PackageNotFoundError: pass
-    return "Made with " + ", ".join(found) + "."
+    return found
 
+# %% ../nbs/33_report.ipynb #de5fefe3
 def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster", n: int | None = None, fast: bool = True, seed: int = 0,
              repeats: int = 5, pictures: bool = True, title: str = "Generated cells, judged", progress: bool = True, only=None,
-             match_labels: bool = False, n_jobs: int = -1, **align_options) -> Report:
+             match_labels: bool = False, n_jobs: int = -1, donor_key: str | None = None, presets=(), max_cells: int | None = 20_000,
+             trees: int | None = None, fit_on: str = "holdout", **align_options) -> Report:
     """Judge generated cells against held-out real cells -> `Report`.
 
     Parameters
     ----------
-    generated, holdout, train : AnnData, matrix or (matrix, labels)
+    generated, holdout, train : AnnData, matrix or (matrix, labels), or path of a file, see `open_cells`
         Counts or library-size-normalised values, not log. `holdout`: real cells the generator has not seen.
         `train` (optional): the real cells it was trained on; without them memorisation cannot be judged.
-    labels_key : str
-        Column of labels; generated cells that lack it are looked up in "cluster".
+    labels_key : str, optional
+        Column of labels; generated cells that lack it are looked up in "cluster". Real cells that lack the default, in other usual columns.
     n : int, cells a side; see `judge`
     fast : bool
-        Forests of 100 trees and at most 500 cells a side; False: 1,000 and 1,000.
+        Forests of 100 trees and at most 500 cells a side; False: 250 and 1,000.
     pictures : bool
         Draw the pictures.
     match_labels : bool
         Draw generated cells in the real label mix, for cells that were ordered in another mix on purpose.
+    donor_key : str, optional
+        Column of donors in training and held-out cells.
+    presets : names of `presets.PRESETS`, measured as well; with `fast`, in at most 3 rounds of 500 cells and 100 trees
+    max_cells : int, optional
+        Use at most so many generated and held-out cells, and five times as many training cells.
+    trees : of each forest, if neither 100 nor 250
+    fit_on : "holdout" sets a third of the held-out cells aside to fit the space on, "train" fits it on the training cells; see `judging.judge`
     align_options : real_labels_key, layer, same_gene_order of `align`
 
     Raises
     ------
     ValueError
-        Genes that the real cells lack, unnamed genes, log-transformed values, too few cells.
+        Genes that the real cells lack, unnamed genes, log-transformed values, too few cells, an unknown preset.
     """
-    sides = align(generated, holdout, train, labels_key, **align_options)
-    metrics = judge(sides, n=n, fast=fast, seed=seed, repeats=repeats, progress=progress, only=only, match_labels=match_labels, n_jobs=n_jobs)
-    first = next(iter(metrics.values()))
-    sizes = [f"{sides.generated.x.shape[0]:,} generated and {sides.holdout.x.shape[0]:,} held-out real cells"
-             + (f", {sides.train.x.shape[0]:,} training cells" if sides.train is not None else ", no training cells given") + f", {sides.generated.x.shape[1]:,} genes"]
-    notes = sides.notes + [
-        f"The space (variable genes, principal components) was fitted on {'the training cells' if sides.train is not None else 'a third of the held-out cells, set aside for it'}; all others were projected into it."
-        + " Where nothing else is said, numbers are from: " + next((x.space for x in metrics.values() if "PCs of" in x.space), first.space) + ".",
-        "Each number is the mean of " + f"{repeats} draws. In each, held-out cells are cut into two halves of equal label mix; one is the yardstick and the other is the floor.",
-        "Ceilings: " + "; ".join(f"{bad} ({', '.join(WORDS[k][0] for k, x in metrics.items() if x.bad == bad)})" for bad in dict.fromkeys(x.bad for x in metrics.values() if x.bad and x.value is not None)) + "."]
-    if sides.label_key: notes.append(f"Labels: {', '.join(sides.holdout.label_order)}.")
-    if match_labels: notes.append("Generated cells were drawn in the label mix of the real cells.")
-    about = {"sizes": sizes[0], "drawn": f"{first.n} cells a side in {repeats} draws, seed {seed}", "n": first.n, "repeats": repeats, "seed": seed, "fast": fast, "versions": _versions()}
-    return Report(metrics, notes, _pictures(sides, seed) if pictures else [], about, title)
+    from scgan_nb import presets as known
+    presets = [presets] if isinstance(presets, str) else list(presets)
+    unknown = [p for p in presets if p not in known.PRESETS]
+    if unknown: raise ValueError(f"there is no preset {unknown[0]!r}; there are: {', '.join(known.PRESETS)}")
+    opened = [(None, None, []) if c is None else open_cells(c, None if max_cells is None else max_cells * (5 if what == "training cells" else 1), seed, what)
+              for c, what in ((generated, "generated cells"), (holdout, "held-out cells"), (train, "training cells"))]
+    generated, holdout, train = (o[0] for o in opened)
+    options = (align_options | {"labels_key": labels_key} if "real_labels_key" in align_options else label_columns(generated, holdout, labels_key) | align_options)
+    sides = align(generated, holdout, train, donor_key=donor_key, **options)
+    metrics = judge(sides, n=n, fast=fast, seed=seed, repeats=repeats, progress=progress, only=only, match_labels=match_labels, n_jobs=n_jobs, trees=trees, fit_on=fit_on)
+    notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], repeats, seed, fast, match_labels)
+    drawn = _pictures(sides, metrics, seed, progress) if pictures else []
+    for p in metrics["near_duplicate_share"].details.get("pairs", []) if "near_duplicate_share" in metrics else []:
+        p |= {"generated": int(opened[0][1][p["generated"]]), "train": int(opened[2][1][p["train"]])}          # as in the file
+    small = (dict(repeats=min(3, repeats), trees=trees or 100, n=min(500, sides.generated.x.shape[0], sides.holdout.x.shape[0])) if fast
+             else dict(repeats=repeats) | ({"trees": trees} if trees else {}))
+    if presets and progress:
+        from tqdm.auto import tqdm
+        presets = tqdm(presets, desc="presets", unit="preset")
+    measured = {p: known.run(p, generated, holdout, train, seed=seed, **small, **options) for p in presets}
+    return Report(metrics, notes, drawn, about, title, measured)

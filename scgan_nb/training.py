@@ -4,7 +4,8 @@
 
 # %% ../nbs/12_training.ipynb #2f190c34
 from __future__ import annotations
-import json, os, signal, threading
+import json, os, signal, threading, time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
@@ -13,8 +14,8 @@ from .files import atomic_path
 from .wgan import Game, compile_step, learning_rate
 
 # %% auto #0
-__all__ = ['SCHEMA', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints', 'find_checkpoint', 'thinned',
-           'write_summaries', 'Trainer', 'finish_step_first']
+__all__ = ['SCHEMA', 'BACKGROUND_BYTES', 'ENOUGH', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints',
+           'find_checkpoint', 'thinned', 'write_summaries', 'Trainer', 'finish_step_first']
 
 # %% ../nbs/12_training.ipynb #97838df2
 SCHEMA = 1
@@ -121,6 +122,8 @@ def write_summaries(writer, game: Game, scalars: dict, critic, generator, real: 
     writer.flush()
 
 # %% ../nbs/12_training.ipynb #4eba5f3a
+BACKGROUND_BYTES, ENOUGH = 200_000_000, -1
+
 class Trainer:
     """Train a `Game` on batches of real cells.
 
@@ -131,14 +134,14 @@ class Trainer:
     settings : a `parameters.TrainingParams`.
     shares : share of each label id among the training cells [clusters]; None for scGAN.
     job : folder for checkpoints and TensorBoard events; None keeps everything in memory.
-    on_validation : functions called with the trainer every `validation_freq` steps.
+    on_validation : functions called with the trainer every `validation_freq` steps; each may return {name: number}.
     keep : how many checkpoints to keep.
     name : shown in front of the progress bar.
     """
     def __init__(self, game: Game, batches, settings, shares=None, job: str | Path | None = None, on_validation=(), keep: int = 1, name: str = "training"):
         self.game, self.batches, self.settings, self.shares = game, batches, settings, shares
         self.job, self.on_validation, self.keep, self.name = None if job is None else Path(job), list(on_validation), keep, name
-        self.step, self.history, self._compiled, self._stop = 0, {"step": []}, None, 0
+        self.step, self.history, self._compiled, self._stop, self._writing = 0, {"step": []}, None, 0, None
 
     def resume(self, path: str | Path) -> int:
         """Take weights, optimisers, history and step from a checkpoint (a file, or the last one in a folder); returns the step."""
@@ -148,11 +151,25 @@ class Trainer:
         self.step = header["step"]
         return self.step
 
-    def save(self) -> Path:
-        """Write `model-<step>.safetensors` into the job folder, then remove all but the newest `keep`."""
-        path = save_checkpoint(self.job / f"model-{self.step}.safetensors", self.game.state_by_name(), self.step, self.history)
-        for old in checkpoints(self.job)[:-self.keep]: old.unlink(missing_ok=True)
+    def save(self, wait: bool = True) -> Path:
+        """Write `model-<step>.safetensors` into the job folder, then remove all but the newest `keep`; without `wait`, in the background."""
+        self._written()
+        state, path = self.game.state_by_name(), self.job / f"model-{self.step}.safetensors"
+        behind = not wait and sum(v.shape.num_elements() * v.dtype.size for v in state.values()) <= BACKGROUND_BYTES
+        if behind: state = {name: np.array(v, copy=True) for name, v in state.items()}
+        history = {name: list(values) for name, values in self.history.items()}
+        def write():
+            save_checkpoint(path, state, step, history)
+            for old in checkpoints(self.job)[:-self.keep]: old.unlink(missing_ok=True)
+        step = self.step
+        self._writing = ThreadPoolExecutor(1).submit(write) if behind else None
+        if not behind: write()
         return path
+
+    def _written(self) -> None:
+        "Wait for the checkpoint that is being written, and raise what went wrong there."
+        writing, self._writing = self._writing, None
+        if writing: writing.result()
 
     def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
         """Train until `max_steps` steps are done (default: the settings').
@@ -160,7 +177,7 @@ class Trainer:
         Returns
         -------
         The history: `step`, `critic_loss`, `generator_loss`, `gradient_penalty`, `distance`, `real_score`, `fake_score`,
-        `learning_rate`, a value every `progress_freq` steps.
+        `learning_rate`, a value every `progress_freq` steps; `validation/...`, a value every `validation_freq` steps.
 
         Raises
         ------
@@ -169,11 +186,15 @@ class Trainer:
         """
         end = self.settings.max_steps if max_steps is None else max_steps
         if self.step >= end: return self.history
-        if self._compiled is None: self._compiled = compile_step(self.game, self.batches.batch_size, self.shares, self.settings.seed)
+        s = self.settings
+        if self._compiled is None:
+            self._compiled = compile_step(self.game, self.batches.batch_size, self.shares, s.seed, jit=s.xla or None, real_labels=s.fake_labels == "real")
         if self.job: self.job.mkdir(parents=True, exist_ok=True)
-        with finish_step_first(self): self._loop(end, progress)
+        try:
+            with finish_step_first(self): self._loop(end, progress)
+        finally: self._written()
         if self._stop == signal.SIGINT: raise KeyboardInterrupt
-        if self._stop: raise SystemExit(128 + self._stop)
+        if self._stop and self._stop != ENOUGH: raise SystemExit(128 + self._stop)
         return self.history
 
     def _loop(self, end: int, progress: bool) -> None:
@@ -181,21 +202,52 @@ class Trainer:
         s, due = self.settings, lambda freq: freq and self.step % freq == 0
         writer = tf.summary.create_file_writer(str(self.job)) if self.job and s.summary_freq else None
         data = iter(self.batches.dataset(start=self.step, group=s.critic_iters))
+        number = lambda: tf.constant(self.step, tf.int64)
         with tqdm(total=end, initial=self.step, desc=self.name, unit="step", disable=not progress, mininterval=.5) as bar:
+            seconds, calls = None, 0
             while self.step < end and not self._stop:
-                rate, (real, labels) = learning_rate(s.learning_rate, self.step, s.max_steps), next(data)
-                summarise = writer is not None and (self.step + 1) % s.summary_freq == 0
-                out = self._compiled(real, labels, tf.constant(self.step, tf.int64), tf.constant(rate, tf.float32), detail=summarise)
-                self.step += 1
-                bar.update()
-                scalars = out[0] if summarise else out
-                if due(s.progress_freq) or self.step == end: self._note(scalars, rate, bar)
-                if summarise: write_summaries(writer, self.game, *out, real[-1], rate, self.step)
-                if due(s.validation_freq):
-                    for look in self.on_validation: look(self)
-                if self.job and (due(s.save_freq) or self.step == end): self.save()
+                summarise, began = writer is not None and (self.step + 1) % s.summary_freq == 0, time.perf_counter()
+                n = 1 if summarise else self._steps_to_go(end, seconds, writer is not None)
+                rates = [learning_rate(s.learning_rate, self.step + i, s.max_steps) for i in range(n)]
+                if summarise:
+                    real, labels = next(data)
+                    scalars, *updates = self._compiled(real, labels, number(), tf.constant(rates[0], tf.float32), detail=True)
+                else: scalars = self._compiled.several(data, number(), tf.constant(rates, tf.float32))
+                self.step += n
+                bar.update(n)
+                if due(s.progress_freq) or self.step == end: self._note(scalars, rates[-1], bar)
+                if summarise: write_summaries(writer, self.game, scalars, *updates, real[-1], rates[-1], self.step)
+                elif calls: seconds = (time.perf_counter() - began) / n
+                calls += not summarise                              # the first call compiles as well, its time says nothing
+                if due(s.validation_freq): self._look(writer)
+                if self.job and (due(s.save_freq) or self.step == end): self.save(wait=False)
         if self._stop and self.job: self.save()
         if writer: writer.close()
+
+    def _steps_to_go(self, end: int, seconds: float | None, summaries: bool) -> int:
+        "Steps to make in one call: as set, or about a quarter of a second's worth, and none beyond the next event."
+        s, freqs = self.settings, lambda *names: [f for name in names if (f := getattr(s, name))]
+        room = [end - self.step] + [f - self.step % f for f in freqs("progress_freq", "validation_freq", "save_freq")]
+        if summaries: room.append(s.summary_freq - 1 - self.step % s.summary_freq)
+        return max(1, min(s.steps_per_call or (1 if seconds is None else int(.25 / max(seconds, .01))), *room))
+
+    def _look(self, writer) -> None:
+        "Call the functions of `on_validation`; note the numbers they return, keep the best weights, and stop when nothing gets better."
+        found = {}
+        for look in self.on_validation:
+            numbers = look(self)
+            if isinstance(numbers, dict): found |= numbers
+        if not found: return
+        seen = self.history.get("validation/score", [])
+        best = max((v for v in seen if np.isfinite(v)), default=-np.inf)
+        for name, v in {"step": self.step, **found}.items(): self.history.setdefault(f"validation/{name}", []).append(float(v))
+        if writer:
+            with writer.as_default(step=self.step):
+                for name, v in found.items(): tf.summary.scalar(f"validation/{name}", v)
+        if "score" not in found: return
+        if self.job and found["score"] > best: save_checkpoint(self.job / "best.safetensors", self.game.weights_by_name(), self.step, self.history, score=float(found["score"]))
+        scores, patience = self.history["validation/score"], self.settings.early_stop
+        if patience and len(scores) - 1 - int(np.argmax(scores)) >= patience: self._stop = ENOUGH
 
     def _note(self, scalars: dict, rate: float, bar) -> None:
         values = {name: float(v) for name, v in scalars.items()} | {"learning_rate": rate}

@@ -6,12 +6,12 @@
 from __future__ import annotations
 from typing import NamedTuple
 import tensorflow as tf
-from .networks import Critic, Generator
+from .networks import Critic, Generator, one_hot, pick, product
 
 # %% auto #0
-__all__ = ['STREAMS', 'key', 'Draws', 'draw', 'penalty_of', 'norms', 'Update', 'critic_scalars', 'fakes',
-           'textbook_critic_gradients', 'fast_critic_gradients', 'generator_gradients', 'Optimiser', 'learning_rate',
-           'Game', 'compile_step']
+__all__ = ['STREAMS', 'SCALARS', 'key', 'Draws', 'draw', 'penalty_of', 'norms', 'Update', 'critic_scalars',
+           'textbook_critic_gradients', 'fakes', 'fast_critic_gradients', 'textbook_generator_gradients',
+           'fast_generator_gradients', 'Optimiser', 'learning_rate', 'Game', 'compile_step']
 
 # %% ../nbs/11_wgan.ipynb #d3e11a83
 STREAMS = {"critic": 1, "generator": 2, "label": 3, "mix": 4, "cells": 5, "probe": 6}
@@ -72,14 +72,9 @@ def critic_scalars(d_real, d_fake, slopes, lambd) -> dict[str, tf.Tensor]:
     return {"critic_loss": fake - real + lambd * penalty, "distance": real - fake, "gradient_penalty": penalty,
             "real_score": real, "fake_score": fake}
 
-# %% ../nbs/11_wgan.ipynb #ced9cf5c
-def fakes(generator: Generator, labels: tf.Tensor | None, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated cells under the drawn labels, and (from the same noise) under the real batch's labels: each [cells, genes]."""
-    fake = generator(draws.z, draws.labels, training=True, follow=True)
-    if not generator.clusters or draws.labels is labels: return fake, fake
-    return fake, generator(draws.z, labels, training=True, follow=True)
+SCALARS = ("critic_loss", "distance", "gradient_penalty", "real_score", "fake_score", "generator_loss")
 
-# %% ../nbs/11_wgan.ipynb #506a2b32
+# %% ../nbs/11_wgan.ipynb #ced9cf5c
 def textbook_critic_gradients(generator: Generator, critic: Critic, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, lambd: float) -> Update:
     """Critic losses and the gradients of its variables, by automatic differentiation: the definition.
 
@@ -89,7 +84,9 @@ def textbook_critic_gradients(generator: Generator, critic: Critic, real: tf.Ten
     draws : noise, labels and mixing weights for as many cells.
     lambd : weight of the gradient penalty.
     """
-    fake, there = fakes(generator, labels, draws)
+    make = lambda of: generator(draws.z, of, training=True, follow=True)
+    fake = make(draws.labels)
+    there = make(labels) if generator.clusters and draws.labels is not labels else fake
     seen_real, seen_fake, seen_there = critic.see(real), critic.see(fake), critic.see(there)
     mixed = seen_real + draws.alpha * (seen_there - seen_real)
     score = lambda seen, of: critic.rest(critic.first(seen), of)
@@ -103,40 +100,59 @@ def textbook_critic_gradients(generator: Generator, critic: Critic, real: tf.Ten
         scalars = critic_scalars(d_real, d_fake, norms(inner.gradient(d_mixed, mixed)), lambd)
     return Update(scalars, d_real, d_fake, fake, tape.gradient(scalars["critic_loss"], variables))
 
+# %% ../nbs/11_wgan.ipynb #506a2b32
+def fakes(generator: Generator, labels: tf.Tensor | None, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+    """Generated cells under the drawn labels, and (from the same noise) under the real batch's labels: each [cells, genes]."""
+    same = not generator.clusters or draws.labels is labels
+    h = generator.bodies(draws.z, [labels] if same else [draws.labels, labels], training=True, follow=True)
+    cells = generator.finish(generator.output(h))
+    return (cells, cells) if same else tuple(tf.split(cells, 2))
+
 # %% ../nbs/11_wgan.ipynb #86fd62db
 def fast_critic_gradients(generator: Generator, critic: Critic, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, lambd: float) -> Update:
     """The numbers of `textbook_critic_gradients` from fewer products with the first layer's weights."""
     fake, there = fakes(generator, labels, draws)
-    same, alpha, weights = fake is there, draws.alpha, critic.hidden[0].weights
-    cells = critic.see(tf.concat([real, fake] if same else [real, fake, there], axis=0))
-    firsts = tf.split(critic.first(cells), 2 if same else 3)
+    cells, layers = tf.shape(real)[0], critic.hidden
+    times = lambda a, b, **transpose: product(a, b, critic.precision, **transpose)
+    stacked = lambda *parts: tf.concat(parts, axis=0)
+    masked = lambda x, h: tf.raw_ops.ReluGrad(gradients=x, features=h)
+    seen = [critic.see(x) for x in ((real, fake) if fake is there else (real, fake, there))]
+    firsts = tf.split(critic.first(stacked(*seen)), len(seen))
     first_real, first_fake, first_there = firsts[0], firsts[1], firsts[-1]
-    first_mixed = first_real + alpha * (first_there - first_real)
+    hot = stacked(*(one_hot(x, critic.clusters) for x in (labels, draws.labels, labels))) if critic.clusters else None
 
-    variables = critic.trainable_by_name()
-    first_name = next(n for n, v in variables.items() if v is weights)
-    small = {n: v for n, v in variables.items() if v is not weights}
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch([first_real, first_fake, first_mixed, *small.values()])
-        d_real, d_fake = critic.rest(first_real, labels), critic.rest(first_fake, draws.labels)
-        with tf.GradientTape(watch_accessed_variables=False) as inner:
-            inner.watch(first_mixed)
-            d_mixed = critic.rest(first_mixed, labels)
-        delta = inner.gradient(d_mixed, first_mixed)
-        with tape.stop_recording():
-            g = tf.matmul(delta, weights, transpose_b=True)
-            slopes = norms(g)
-            cg = g * (lambd * 2.0 / tf.cast(tf.shape(g)[0], g.dtype) * (slopes - 1.0) / slopes)[:, None]
-            pull = critic.first(cg)
-        loss = tf.reduce_mean(d_fake) - tf.reduce_mean(d_real) + tf.reduce_sum(pull * delta)
-    gradients, (r, f, m) = tape.gradient(loss, (small, (first_real, first_fake, first_mixed)))
-    parts = [r + (1 - alpha) * m, f + alpha * m] if same else [r + (1 - alpha) * m, f, alpha * m]
-    gradients[first_name] = tf.matmul(tf.concat([cells, cg], 0), tf.concat([*parts, delta], 0), transpose_a=True)
+    h = [tf.nn.relu(tf.nn.bias_add(stacked(first_real, first_fake, first_real + draws.alpha * (first_there - first_real)), layers[0].biases))]
+    for layer in layers[1:]: h.append(tf.nn.relu(layer(h[-1])))
+    scores, head = critic.score(h[-1], hot), critic.head(hot)
+    ones = tf.ones_like(scores[:cells])
+    pull = stacked(-ones, ones) / tf.cast(cells, tf.float32)                     # derivative of the mean scores by each score
+    delta = [masked(head * stacked(pull, ones), h[-1])]
+    for layer, below in zip(layers[:0:-1], h[-2::-1]): delta.insert(0, masked(times(delta[0], layer.weights, transpose_b=True), below))
+
+    g = times(delta[0][2 * cells:], layers[0].weights, transpose_b=True)
+    slopes = norms(g)
+    c = (2.0 * lambd / tf.cast(cells, tf.float32) * (slopes - 1.0) / slopes)[:, None]
+    q = [masked(c * critic.first(g), h[0][2 * cells:])]
+    for layer, above in zip(layers[1:], h[1:]): q.append(masked(times(q[-1], layer.weights), above[2 * cells:]))
+
+    up = [stacked(x[:2 * cells], y) for x, y in zip(h, q)]                       # inputs of the layers above the first
+    rows = [times(stacked(*seen[:2], g), stacked(delta[0][:2 * cells], c * delta[0][2 * cells:]), transpose_a=True)]
+    rows += [times(x, d, transpose_a=True) for x, d in zip(up, delta[1:])]
+    by_variable = {layer.weights.ref(): row for layer, row in zip(layers, rows)}
+    # real and generated cells are summed apart, so that what cancels does so without a rest, which the optimiser would blow up
+    by_variable |= {layer.biases.ref(): tf.reduce_sum(d[:cells], axis=0) + tf.reduce_sum(d[cells:2 * cells], axis=0) for layer, d in zip(layers, delta)}
+    by_variable |= critic.head_gradients(stacked(pull, ones), up[-1], hot)
+    for last in (critic.shared, critic.by_cluster):
+        if last is None or last.biases is None: continue
+        more = 0.0 if last is critic.shared else tf.reduce_sum(hot[cells:2 * cells] - hot[:cells], axis=0)[:, None] / tf.cast(cells, tf.float32)
+        by_variable[last.biases.ref()] = more + tf.zeros_like(last.biases)
+    gradients = {name: by_variable[v.ref()] for name, v in critic.trainable_by_name().items()}
+    d_real, d_fake = scores[:cells], scores[cells:2 * cells]
     return Update(critic_scalars(d_real, d_fake, slopes, lambd), d_real, d_fake, fake, gradients)
 
 # %% ../nbs/11_wgan.ipynb #aeeeb98d
-def generator_gradients(generator: Generator, critic: Critic, draws: Draws) -> Update:
-    """Generator loss and the gradients of its variables; the critic is held fixed."""
+def textbook_generator_gradients(generator: Generator, critic: Critic, draws: Draws) -> Update:
+    """Generator loss and the gradients of its variables, by automatic differentiation; the critic is held fixed."""
     variables = generator.trainable_by_name()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(variables.values()))
@@ -145,9 +161,34 @@ def generator_gradients(generator: Generator, critic: Critic, draws: Draws) -> U
         loss = -tf.reduce_mean(d_fake)
     return Update({"generator_loss": loss}, None, d_fake, fake, tape.gradient(loss, variables))
 
+# %% ../nbs/11_wgan.ipynb #cd288ed5
+def fast_generator_gradients(generator: Generator, critic: Critic, draws: Draws) -> Update:
+    """The numbers of `textbook_generator_gradients`, with the two large layers differentiated by hand."""
+    output, first_layer = generator.output, critic.hidden[0]
+    small = {n: v for n, v in generator.trainable_by_name().items() if v is not output.weights and v is not output.biases}
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(list(small.values()))
+        h = generator.body(draws.z, draws.labels, training=True, follow=True)
+    out = output(h)
+    with tf.GradientTape(watch_accessed_variables=False) as finishing:
+        finishing.watch(out)
+        fake = generator.finish(out)
+        seen = critic.see(fake)
+    first = critic.first(seen)
+    with tf.GradientTape(watch_accessed_variables=False) as judging:
+        judging.watch(first)
+        d_fake = critic.rest(first, draws.labels)
+        loss = -tf.reduce_mean(d_fake)
+    d_seen = product(judging.gradient(loss, first), first_layer.weights, critic.precision, transpose_b=True)
+    d_out = finishing.gradient(seen, out, output_gradients=d_seen)
+    gradients = tape.gradient(h, small, output_gradients=product(d_out, output.weights, output.precision, transpose_b=True))
+    by_variable = {output.weights.ref(): product(h, d_out, output.precision, transpose_a=True), output.biases.ref(): tf.reduce_sum(d_out, axis=0)}
+    gradients = {n: gradients[n] if n in gradients else by_variable[v.ref()] for n, v in generator.trainable_by_name().items()}
+    return Update({"generator_loss": loss}, None, d_fake, fake, gradients)
+
 # %% ../nbs/11_wgan.ipynb #2bb48c52
 class Optimiser(tf.Module):
-    """AMSGrad or Adam for the named variables of one network, in one fused pass per variable.
+    """AMSGrad or Adam for the named variables of one network.
 
     Parameters
     ----------
@@ -155,9 +196,12 @@ class Optimiser(tf.Module):
     beta1, beta2 : forgetting factors of the gradient and of its square.
     amsgrad : divide by the largest second moment so far (Reddi et al. 2018); False is plain Adam.
     epsilon : added to the root.
+    fused : by TensorFlow's one kernel, or by the equations as they stand.
     """
-    def __init__(self, variables: dict[str, tf.Variable], beta1: float = 0.5, beta2: float = 0.9, amsgrad: bool = True, epsilon: float = 1e-8):
+    def __init__(self, variables: dict[str, tf.Variable], beta1: float = 0.5, beta2: float = 0.9, amsgrad: bool = True, epsilon: float = 1e-8,
+                 fused: bool = True):
         super().__init__()
+        self.fused = fused
         self.targets, self.beta1, self.beta2, self.amsgrad, self.epsilon = list(variables.items()), beta1, beta2, amsgrad, epsilon
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.slots = [[tf.Variable(tf.zeros(v.shape), trainable=False) for _ in range(3 if amsgrad else 2)] for v in variables.values()]
@@ -170,12 +214,22 @@ class Optimiser(tf.Module):
     def apply(self, gradients: dict[str, tf.Tensor], learning_rate) -> None:
         """Move every variable one step; `gradients` has a tensor for each name."""
         t = tf.cast(self.updates.assign_add(1), tf.float32)
+        if not self.fused: return self._by_equations(gradients, learning_rate, t)
         common = dict(lr=learning_rate, beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon,
                       beta1_power=tf.pow(self.beta1, t), beta2_power=tf.pow(self.beta2, t))
         for (name, variable), slots in zip(self.targets, self.slots):
             handles = dict(zip(("var", "m", "v", "vhat"), (x.handle for x in (variable, *slots))))
             rule = tf.raw_ops.ResourceApplyAdamWithAmsgrad if self.amsgrad else tf.raw_ops.ResourceApplyAdam
             rule(**handles, **common, grad=gradients[name])
+
+    def _by_equations(self, gradients, learning_rate, t):
+        rate = learning_rate * tf.sqrt(1 - tf.pow(self.beta2, t)) / (1 - tf.pow(self.beta1, t))
+        for (name, variable), (m, v, *largest) in zip(self.targets, self.slots):
+            g = gradients[name]
+            m.assign(self.beta1 * m + (1 - self.beta1) * g)
+            v.assign(self.beta2 * v + (1 - self.beta2) * g ** 2)
+            for vhat in largest: vhat.assign(tf.maximum(vhat, v))
+            variable.assign_sub(rate * m / (tf.sqrt((largest or [v])[0]) + self.epsilon))
 
 # %% ../nbs/11_wgan.ipynb #0b2f2146
 def learning_rate(settings, step: int, max_steps: int) -> float:
@@ -191,11 +245,12 @@ class Game(tf.Module):
     generator, critic : the networks.
     optimizer : a `parameters.Optimizer` (algorithm, beta1, beta2); None for the published settings.
     lambd : weight of the gradient penalty.
-    fast : compute the critic's gradients by `fast_critic_gradients` (default) or by the textbook.
+    fast : compute the critic's gradients by `fast_critic_gradients` and move weights by the fused optimiser (default), or both by the textbook.
     """
     def __init__(self, generator: Generator, critic: Critic, optimizer=None, lambd: float = 10.0, fast: bool = True):
         super().__init__()
         rule = dict(beta1=optimizer.beta1, beta2=optimizer.beta2, amsgrad=optimizer.algorithm == "AMSGrad") if optimizer else {}
+        rule["fused"] = fast
         self.generator, self.critic, self.lambd, self.fast = generator, critic, lambd, fast
         self.critic_optimiser = Optimiser(critic.trainable_by_name(), **rule)
         self.generator_optimiser = Optimiser(generator.trainable_by_name(), **rule)
@@ -209,7 +264,8 @@ class Game(tf.Module):
 
     def generator_update(self, draws: Draws, rate) -> Update:
         """Move the generator once."""
-        update = generator_gradients(self.generator, self.critic, draws)
+        gradients = fast_generator_gradients if self.fast else textbook_generator_gradients
+        update = gradients(self.generator, self.critic, draws)
         self.generator_optimiser.apply(update.gradients, rate)
         return update
 
@@ -223,8 +279,8 @@ class Game(tf.Module):
             "critic/updates": self.critic_optimiser.updates, "generator/updates": self.generator_optimiser.updates}
 
 # %% ../nbs/11_wgan.ipynb #c0a5ab43
-def compile_step(game: Game, cells: int, shares=None, seed: int = 0, jit: bool | None = None):
-    """Compile one training step.
+def compile_step(game: Game, cells: int, shares=None, seed: int = 0, jit: bool | None = None, real_labels: bool = False):
+    """Compile training steps.
 
     Parameters
     ----------
@@ -233,23 +289,46 @@ def compile_step(game: Game, cells: int, shares=None, seed: int = 0, jit: bool |
     shares : share of each label id among the training cells [clusters]; None for scGAN.
     seed : of noise, drawn labels and mixing weights.
     jit : compile by XLA; None leaves it to TensorFlow.
+    real_labels : let the critic's generated cells carry the labels of its real batch, in place of drawn ones.
 
     Returns
     -------
     step(real, labels, number, rate, detail=False): real float32 [critic_iters, cells, genes], labels int32 [critic_iters, cells],
     number int64 (steps done before this one), rate float32. Returns scalars by name, and with `detail` also the last critic
     `Update` and the generator's.
+
+    step.several(batches, number, rates): as many steps as there are `rates` [steps] in one call, on what the iterator `batches`
+    gives; returns the scalars of the last. The numbers are those of single steps.
     """
+    if jit: game.critic_optimiser.fused = game.generator_optimiser.fused = False      # XLA lacks that kernel, and fuses the equations itself
     shares = None if shares is None or not game.generator.clusters else tf.constant(shares, tf.float32)
     latent = game.generator.latent_dim
 
-    @tf.function(jit_compile=jit)
-    def step(real, labels, number, rate, detail=False):
+    def one(real, labels, number, rate):
         iters = real.shape[0]
         for i in range(iters):
             draws = draw(seed, "critic", number * iters + i, cells, latent, shares)
-            critic = game.critic_update(real[i], labels[i] if game.critic.clusters else None, draws, rate)
-        generator = game.generator_update(draw(seed, "generator", number, cells, latent, shares), rate)
-        scalars = critic.scalars | generator.scalars
-        return (scalars, critic, generator) if detail else scalars
+            own = labels[i] if game.critic.clusters else None
+            critic = game.critic_update(real[i], own, draws._replace(labels=own) if real_labels else draws, rate)
+        return critic, game.generator_update(draw(seed, "generator", number, cells, latent, shares), rate)
+
+    @tf.function(jit_compile=jit)
+    def compiled(real, labels, number, rate):
+        critic, generator = one(real, labels, number, rate)
+        return critic.scalars | generator.scalars
+
+    @tf.function(jit_compile=jit)
+    def detailed(real, labels, number, rate):
+        critic, generator = one(real, labels, number, rate)
+        return critic.scalars | generator.scalars, critic, generator
+
+    @tf.function
+    def several(batches, number, rates):
+        scalars = {name: tf.constant(0.0) for name in SCALARS}
+        for i in tf.range(tf.shape(rates)[0]):
+            scalars = compiled(*next(batches), number + tf.cast(i, tf.int64), rates[i])
+        return scalars
+
+    def step(real, labels, number, rate, detail: bool = False): return (detailed if detail else compiled)(real, labels, number, rate)
+    step.several = several
     return step

@@ -68,3 +68,15 @@ def test_the_original_workflow(parameters, tmp_path, kind):
     if kind == "cscGAN": assert cells.obs["cluster"].value_counts().loc[labels].astype(str).tolist() == asked
     assert (folder / "job" / "TSNE" / "step_6.png").exists() and list((folder / "job").glob("events.*"))
     assert main(["--param", str(param), "--process"]) == 1                       # an existing experiment is not overwritten
+
+
+def test_speed_at_small_sizes(tmp_path):
+    "It runs and writes its keys. How fast anything was is not asked here."
+    out = papermill("50_speed.ipynb", tmp_path / "speed.ipynb", "-p", "out_dir", tmp_path / "speed", "-p", "repeats", 1, "-p", "train_genes", 200,
+                    "-y", "genes: [200]", "-y", "preprocess: [[300, 400]]", "-y", "generate: [[600, 200]]")
+    assert out.returncode == 0, out.stderr[-3000:]
+    found = json.loads((tmp_path / "speed" / "speed.json").read_text())
+    assert {f"{what}.{kind}.200" for what in ("ratio", "floor_share", "cpu_s_per_critic_update", "cpu_s_per_generator_update") for kind in ("scGAN", "cscGAN")} <= set(found)
+    assert {"generate.cells_per_s.200", "generate.limit_share.200", "generate.peak_mb.600x200", "preprocess.s.300x400", "preprocess.peak_mb.300x400",
+            "train.peak_mb.200", "import.s"} <= set(found)
+    assert all(np.isfinite(v) for v in found.values()) and not any((tmp_path / "speed").glob("tmp*"))

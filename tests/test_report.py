@@ -1,0 +1,184 @@
+"""The report and the comparison as files: complete or absent, self-contained, readable by everybody, the same for the same seed."""
+import json
+import re
+import subprocess
+import sys
+import tracemalloc
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    "Folder with train, holdout, generated (a Gaussian copula) and more (real cells), .h5ad of PBMC 3k over its 400 strongest genes; and the AnnData."
+    from scgan_nb.baselines import gaussian_copula
+    from scgan_nb.datasets import pbmc3k
+    pbmc = pbmc3k()
+    pbmc = pbmc[np.random.default_rng(0).permutation(pbmc.n_obs), np.sort(np.argsort(-np.asarray(pbmc.X.sum(0)).ravel(), kind="stable")[:400])].copy()
+    pbmc.obs["donor"] = np.where(np.arange(pbmc.n_obs) % 2, "one", "two")
+    sides = {"train": pbmc[:1200].copy(), "holdout": pbmc[1200:1900].copy(), "more": pbmc[1900:2300].copy()}
+    sides["generated"] = gaussian_copula(sides["train"], 150, "cell_type", seed=0)
+    folder = tmp_path_factory.mktemp("cells")
+    for name, side in sides.items(): side.write_h5ad(folder / f"{name}.h5ad")
+    return folder, sides
+
+
+@pytest.fixture(scope="module")
+def page(cells, tmp_path_factory):
+    "The folder of a report made by the command."
+    from scgan_nb.cli import main
+    folder, _ = cells
+    out = tmp_path_factory.mktemp("out") / "new" / "report"
+    assert main(["evaluate", *(str(folder / f"{k}.h5ad") for k in ("generated", "holdout")), "--train", str(folder / "train.h5ad"), "--donor-key", "donor",
+                 "--preset", "scdiffusion", "--fast", "--repeats", "2", "--trees", "20", "--seed", "3", "--out", str(out)]) == 0
+    return out
+
+
+class Page(HTMLParser):
+    "What the tests want to know of a page."
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.headings, self.depth, self.style = [], [], 0, ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if re.fullmatch("h[1-6]", tag): self.headings.append(int(tag[1]))
+        self.inside = tag
+
+    def handle_data(self, data):
+        if getattr(self, "inside", "") == "style": self.style += data
+
+    def handle_endtag(self, tag): self.inside = ""
+
+    def all(self, tag): return [attrs for t, attrs in self.tags if t == tag]
+
+
+def check_page(text):
+    p = Page(text)
+    # nothing is loaded from anywhere: data in the page, links within the page
+    for tag, attrs in p.tags:
+        for name in ("src", "srcset", "href", "data", "action", "poster"):
+            if name in attrs: assert attrs[name].startswith("#" if tag == "a" else "data:image/png;base64,"), (tag, name)
+        assert not [name for name in attrs if name.startswith("on")] and tag not in ("script", "link", "iframe", "object", "embed", "base")
+        assert "url(" not in attrs.get("style", "")
+    assert p.style and not re.search(r"url\(|@import|@font-face", p.style)
+    assert "prefers-color-scheme:dark" in p.style and "@media print" in p.style and "max-width:640px" in p.style
+    # for those who do not see it
+    assert p.all("html") == [{"lang": "en"}] and any(m.get("name") == "viewport" for m in p.all("meta"))
+    assert all(len(i["alt"]) > 20 for i in p.all("img"))
+    assert p.headings[0] == 1 and p.headings.count(1) == 1 and all(b <= a + 1 for a, b in zip(p.headings, p.headings[1:]))
+    assert all(d.get("aria-label") for t, d in p.tags if d.get("role") in ("img", "region"))
+    ids = [d["id"] for _, d in p.tags if "id" in d]
+    assert len(ids) == len(set(ids)) and {a["href"][1:] for a in p.all("a")} <= set(ids)
+    return p
+
+
+def test_page_is_self_contained_and_accessible(page):
+    assert sorted(p.name for p in page.iterdir()) == ["report.html", "report.json"]
+    text = (page / "report.html").read_text(encoding="utf-8")
+    p = check_page(text)
+    assert len(p.all("img")) >= 6 and {"words", "numbers", "labels", "pictures", "copies", "presets", "method"} <= {d["id"] for d in p.all("h2")}
+
+
+def test_page_and_numbers_agree(page):
+    text, found = (page / "report.html").read_text(encoding="utf-8"), json.loads((page / "report.json").read_text())
+    assert f"{found['headline']:.0f}<span> of 100" in text
+    weights = {k: t["weight"] for k, t in found["terms"].items()}
+    assert abs(sum(weights.values()) - 1) < 1e-9
+    assert abs(100 * sum(w * found["terms"][k]["score"] for k, w in weights.items() if w) - found["headline"]) < 1e-9        # nothing else goes in
+    assert all(w == 0 for k, w in weights.items() if found["metrics"][k]["score"] is None)
+    for m in found["metrics"].values(): assert {"value", "floor", "ceiling", "low", "high", "n", "space", "seed", "good"} <= set(m)
+    assert found["labels"]["B cells"]["coverage"]["floor"] > .5 and set(found["metrics"]["membership_auroc"]["details"]["by_donor"]) == {"one", "two"}
+    assert {"metrics", "published", "differs"} <= set(found["presets"]["scdiffusion"]) and "scDiffusion, its example" in text
+
+
+def test_notebook_gives_the_same_numbers_for_the_same_seed(page, cells, tmp_path):
+    "In another process, by papermill: byte for byte, but for the date."
+    folder, _ = cells
+    given = {"generated": folder / "generated.h5ad", "holdout": folder / "holdout.h5ad", "train": folder / "train.h5ad", "donor_key": "donor",
+             "repeats": 2, "trees": 20, "seed": 3, "out_dir": tmp_path / "judged"}
+    done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT / "nbs" / "evaluate.ipynb"), str(tmp_path / "out.ipynb"),
+                           "-y", "presets: [scdiffusion]", *(x for k, v in given.items() for x in ("-p", k, str(v)))], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    texts = [re.sub(r'"date": "[0-9-]+"', "", (out / "report.json").read_text()) for out in (page, tmp_path / "judged")]
+    assert texts[0] == texts[1] and (tmp_path / "judged" / "report.html").exists()
+
+
+def test_real_cells_are_good_and_others_are_not(page, cells):
+    from scgan_nb import evaluate
+    _, sides = cells
+    real = evaluate(sides["more"], sides["holdout"], sides["train"], repeats=3, trees=20, pictures=False, progress=False)
+    assert real.headline >= 95 > json.loads((page / "report.json").read_text())["headline"] + 5
+    assert "Poorly covered" not in real.html() and "Signs of copies" not in real.html()
+
+
+def test_compare_from_the_command_line(cells, tmp_path):
+    from scgan_nb.cli import main
+    folder, sides = cells
+    sides["train"][:150].write_h5ad(tmp_path / "copies.h5ad")
+    files = [folder / "generated.h5ad", tmp_path / "copies.h5ad"]
+    assert main(["compare", *map(str, files), "--holdout", str(folder / "holdout.h5ad"), "--train", str(folder / "train.h5ad"), "--fast", "--repeats", "2", "--trees", "20",
+                 "--out", str(tmp_path / "out")]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["compare.html", "compare.json"]
+    check_page((tmp_path / "out" / "compare.html").read_text(encoding="utf-8"))
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert set(found["headlines"]) == set(found["generators"]) == {"generated", "copies"}
+    assert any(x["metric"] == "near_duplicate_share" and x["to"] == ["generated"] for x in found["losses"]["copies"])
+    floors = [g["metrics"]["mmd"]["floor"] for g in found["generators"].values()]
+    assert floors[0] == floors[1]
+
+
+def broken(cells, tmp_path, how):
+    folder, sides = cells
+    path, c = tmp_path / "bad.h5ad", sides["generated"].copy()
+    if how == "logs": c.X = c.X.log1p()
+    if how == "negative": c.X.data[0] = -1
+    if how == "genes": c.var_names = ["x_" + g for g in c.var_names]
+    if how == "few": c = c[:5].copy()
+    c.write_h5ad(path)
+    if how == "cut": path.write_bytes((folder / "generated.h5ad").read_bytes()[:5000])
+    if how == "missing": path.unlink()
+    return path
+
+
+@pytest.mark.parametrize("how, says", [("logs", "log-transformed"), ("negative", "negative values"), ("genes", "missing in the held-out cells"),
+                                       ("few", "at least 20 generated"), ("cut", "cut short|damaged"), ("missing", "there is no")])
+def test_a_mistake_is_one_sentence_and_nothing_is_written(cells, tmp_path, capsys, how, says):
+    from scgan_nb.cli import main
+    path = broken(cells, tmp_path, how)
+    assert main(["evaluate", str(path), str(cells[0] / "holdout.h5ad"), "--fast", "--out", str(tmp_path / "out")]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("scgan_nb: ") and re.search(says, last) and not (tmp_path / "out").exists()
+
+
+def test_both_files_or_none(tmp_path, monkeypatch):
+    "The disk fills while the second file is written: what was there before is still there."
+    from scgan_nb import report
+    from scgan_nb.judging import Metric
+    one, two = (report.Report({"mmd": Metric("mmd", v, 0., 1., v, v)}) for v in (.5, .25))
+    one.save(tmp_path / "report.html")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    def full(path, obj): raise OSError("no space left")
+    monkeypatch.setattr(report, "write_json", full)
+    with pytest.raises(OSError, match="no space left"): two.save(tmp_path / "report.html")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before and set(before) == {"report.html", "report.json"}
+
+
+@pytest.mark.parametrize("stored", ["csr", "dense"])
+def test_large_files_are_not_read_at_once(tmp_path, stored):
+    import anndata as ad, scipy.sparse as sp
+    from scgan_nb.report import open_cells
+    many = sp.random(20_000, 300, .1, "csr", dtype=np.float32, random_state=0)
+    many.data = np.ceil(many.data * 9).astype(np.float32)
+    ad.AnnData(many if stored == "csr" else many.toarray()).write_h5ad(tmp_path / "many.h5ad")
+    tracemalloc.start()
+    few, rows, notes = open_cells(tmp_path / "many.h5ad", most=300)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (few.X != many[rows]).nnz == 0 and few.n_obs == 300 and "20,000" in notes[0]
+    assert peak < .75 * (many.data.nbytes + many.indices.nbytes if stored == "csr" else many.shape[0] * many.shape[1] * 4)
