@@ -156,7 +156,7 @@ class Trainer:
         self._written()
         state, path = self.game.state_by_name(), self.job / f"model-{self.step}.safetensors"
         behind = not wait and sum(v.shape.num_elements() * v.dtype.size for v in state.values()) <= BACKGROUND_BYTES
-        if behind: state = {name: np.array(v, copy=True) for name, v in state.items()}
+        if behind: state = {name: np.asarray(v).copy() for name, v in state.items()}
         history = {name: list(values) for name, values in self.history.items()}
         def write():
             save_checkpoint(path, state, step, history)
