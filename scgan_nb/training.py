@@ -204,7 +204,7 @@ class Trainer:
         data = iter(self.batches.dataset(start=self.step, group=s.critic_iters))
         number = lambda: tf.constant(self.step, tf.int64)
         with tqdm(total=end, initial=self.step, desc=self.name, unit="step", disable=not progress, mininterval=.5) as bar:
-            seconds, calls = None, 0
+            seconds, calls, scalars = None, 0, {}
             while self.step < end and not self._stop:
                 summarise, began = writer is not None and (self.step + 1) % s.summary_freq == 0, time.perf_counter()
                 n = 1 if summarise else self._steps_to_go(end, seconds, writer is not None)
@@ -220,8 +220,12 @@ class Trainer:
                 elif calls: seconds = (time.perf_counter() - began) / n
                 calls += not summarise                              # the first call compiles as well, its time says nothing
                 if due(s.validation_freq): self._look(writer)
-                if self.job and (due(s.save_freq) or self.step == end): self.save(wait=False)
-        if self._stop and self.job: self.save()
+                if self.job and (due(s.save_freq) or self.step == end):
+                    self._finite(scalars)
+                    self.save(wait=False)
+        if self._stop and self.job:
+            self._finite(scalars)
+            self.save()
         if writer: writer.close()
 
     def _steps_to_go(self, end: int, seconds: float | None, summaries: bool) -> int:
@@ -249,11 +253,16 @@ class Trainer:
         scores, patience = self.history["validation/score"], self.settings.early_stop
         if patience and len(scores) - 1 - int(np.argmax(scores)) >= patience: self._stop = ENOUGH
 
-    def _note(self, scalars: dict, rate: float, bar) -> None:
-        values = {name: float(v) for name, v in scalars.items()} | {"learning_rate": rate}
+    def _finite(self, scalars: dict) -> dict[str, float]:
+        "The losses as numbers; raises if one is none, so that a spoiled state is neither noted nor saved."
+        values = {name: float(v) for name, v in scalars.items()}
         if not all(np.isfinite(list(values.values()))):
             where = f"; the last checkpoint in {self.job} is intact" if self.job and checkpoints(self.job) else ""
             raise FloatingPointError(f"{self.name}: the losses are no longer finite at step {self.step}{where}; lower the learning rate (alpha_0) or check the input for extreme values")
+        return values
+
+    def _note(self, scalars: dict, rate: float, bar) -> None:
+        values = self._finite(scalars) | {"learning_rate": rate}
         for name, v in {"step": self.step, **values}.items(): self.history.setdefault(name, []).append(v)
         bar.set_postfix(critic=f"{values['critic_loss']:.4g}", generator=f"{values['generator_loss']:.4g}", refresh=False)
 
