@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['STAGES', 'rounds', 'peak_mb', 'alone', 'simulated', 'stage_step', 'stage_train', 'stage_preprocess', 'stage_generate',
-           'stage_import', 'main']
+__all__ = ['PRODUCTS', 'STAGES', 'rounds', 'peak_mb', 'alone', 'simulated', 'stage_step', 'stage_train', 'stage_preprocess',
+           'stage_generate', 'stage_import', 'main']
 
 # %% ../nbs/49_measuring.ipynb #0be06aa5
 def rounds(competitors: dict, repeats: int, warm: int = 2) -> dict[str, dict]:
@@ -67,8 +67,12 @@ def simulated(cells: int, genes: int, seed: int = 0):
     return ad.AnnData(x, obs=obs, var=pd.DataFrame(index=[f"gene_{i}" for i in range(genes)]))
 
 # %% ../nbs/49_measuring.ipynb #d47d1d1e
+# the large products of one critic update of each model, and of a generator update
+PRODUCTS = {"scGAN": {"output": 1, "forward": 3, "backward": 1, "weights": 3}, "cscGAN": {"output": 2, "forward": 4, "backward": 1, "weights": 3},
+            "generator": {"output": 1, "forward": 1, "backward": 1, "output_backward": 1, "output_weights": 1}}
+
 def stage_step(genes: int, kind: str, repeats: int = 5, cells: int = 128, critic_iters: int = 5) -> dict:
-    """Seconds of a step: textbook, fast, with fakes at the real labels, in bfloat16; products, optimiser, floor."""
+    """Seconds of a step: textbook, fast, with fakes at the real labels, in bfloat16; products, optimiser, floors."""
     import tensorflow as tf
     from scgan_nb.networks import build
     from scgan_nb.parameters import ModelParams
@@ -93,16 +97,19 @@ def stage_step(genes: int, kind: str, repeats: int = 5, cells: int = 128, critic
     out, gradient, weights = tf.transpose(w), {"w": tf.zeros([genes, hidden])}, {"w": tf.Variable(w)}
     by_kernel, by_equations = Optimiser(weights), Optimiser(weights, fused=False)
     products = {"forward": lambda: tf.matmul(a, w), "backward": lambda: tf.raw_ops.BatchMatMulV2(x=d, y=w, adj_y=True),
-                "weights": lambda: tf.matmul(a, d, transpose_a=True), "output": lambda: tf.matmul(d, out)}
+                "weights": lambda: tf.matmul(a, d, transpose_a=True), "output": lambda: tf.matmul(d, out),
+                "output_backward": lambda: tf.raw_ops.BatchMatMulV2(x=a, y=out, adj_y=True), "output_weights": lambda: tf.matmul(d, a, transpose_a=True)}
     compiled = {name: tf.function(f) for name, f in products.items()}
     one_critic = tf.function(lambda: game.critic_update(x[0], labels[0] if shares else None, draw(0, "critic", 0, cells, model.latent_dim, shares and tf.constant(shares)), 1e-4).scalars)
     one_generator = tf.function(lambda: game.generator_update(draw(0, "generator", 0, cells, model.latent_dim, shares and tf.constant(shares)), 1e-4).scalars)
     competitors |= compiled | {"optimiser": tf.function(lambda: by_kernel.apply(gradient, 1e-4)), "optimiser_by_equations": tf.function(lambda: by_equations.apply(gradient, 1e-4)),
                                "critic_update": lambda: float(one_critic()["critic_loss"]), "generator_update": lambda: float(one_generator()["generator_loss"])}
     took = rounds(competitors, repeats)
-    product, optimiser = min(took[name]["s"] for name in products), took["optimiser"]["s"]
-    floor = lambda k: critic_iters * (k * product + optimiser) + 5 * product + optimiser
-    return {"took": took, "gflop_per_s": 2 * cells * genes * hidden / product / 1e9, "floor": {str(k): floor(k) for k in (8, 10, 11)}}
+    own = {name: took[name]["s"] for name in products}
+    fastest = dict.fromkeys(own, min(own.values()))
+    of = lambda who, t: sum(n * t[name] for name, n in PRODUCTS[who].items()) + took["optimiser"]["s"]
+    floor = {name: critic_iters * of(kind, t) + of("generator", t) for name, t in (("own", own), ("fastest", fastest))}
+    return {"took": took, "gflop_per_s": 2 * cells * genes * hidden / min(own.values()) / 1e9, "floor": floor}
 
 # %% ../nbs/49_measuring.ipynb #5194aa9c
 def stage_train(genes: int, kind: str = "scGAN", steps: int = 6, cells: int = 2_000) -> dict:
