@@ -5,7 +5,7 @@
 # %% ../nbs/30a_distributions.ipynb #a78780a3
 from __future__ import annotations
 import numpy as np
-from .metrics import _blocks, squared_distances
+from .metrics import _blocks, forest_scores, squared_distances
 
 # %% auto #0
 __all__ = ['gene_ks', 'ks', 'mean_variance', 'genes_per_cell', 'energy', 'sliced_wasserstein', 'rf_roc']
@@ -99,17 +99,11 @@ def rf_roc(generated, real, trees: int = 1000, folds: int = 5, seed: int = 0, n_
 
     Keys: auroc (mean over folds, the number of `rf_auroc`; 0.5 is best), fpr (equal steps from 0 to 1) and tpr (mean over folds), lists of `points`.
     """
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import roc_auc_score, roc_curve
-    from sklearn.model_selection import StratifiedKFold
-    x, y = np.vstack([real, generated]).astype(np.float32), np.repeat([0, 1], [len(real), len(generated)])
-    if trees * len(x) < 60_000: n_jobs = 1            # threads cost more than they bring
     areas, at, curves = [], np.linspace(0, 1, points), []
-    for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y):
-        forest = RandomForestClassifier(trees, min_samples_split=2, max_features="sqrt", random_state=seed, n_jobs=n_jobs).fit(x[fit], y[fit])
-        score = forest.set_params(n_jobs=1).predict_proba(x[test])[:, 1]      # threads would add up in any order
-        areas.append(roc_auc_score(y[test], score))
-        fpr, tpr, _ = roc_curve(y[test], score, drop_intermediate=False)
+    for kind, score in forest_scores(generated, real, trees, folds, seed, n_jobs):
+        areas.append(roc_auc_score(kind, score))
+        fpr, tpr, _ = roc_curve(kind, score, drop_intermediate=False)
         curves.append(np.interp(at, fpr, tpr))
         curves[-1][0] = 0
     return {"auroc": float(np.mean(areas)), "fpr": at.round(4).tolist(), "tpr": np.mean(curves, axis=0).round(4).tolist()}
