@@ -93,16 +93,12 @@ def sample_profiles(generator, plan, seed: int = 0) -> Iterator:
     import tensorflow as tf
     from scgan_nb.wgan import key
     total, conditional = (plan, False) if np.isscalar(plan) else (len(plan), True)
-
-    @tf.function
-    def make(i, labels):
-        cells = generator(tf.random.stateless_normal([CHUNK, generator.latent_dim], key(seed, "cells", i)), labels)
-        return cells, tf.where(tf.reshape(cells > 0, [-1]))[:, 0]
+    make = _compiled(generator)
 
     def chunk(i):
         n = min(CHUNK, total - i * CHUNK)
         labels = tf.constant(np.pad(plan[i * CHUNK:i * CHUNK + n], (0, CHUNK - n)), tf.int32) if conditional else None
-        return n, *make(tf.constant(i, tf.int64), labels)
+        return n, *make(key(seed, "cells", i), labels)
 
     with ThreadPoolExecutor(1) as ahead:                            # the next chunk is made while this one is used
         chunks = -(-total // CHUNK)
@@ -111,6 +107,17 @@ def sample_profiles(generator, plan, seed: int = 0) -> Iterator:
             n, cells, where = following.result()
             following = ahead.submit(chunk, i + 1) if i + 1 < chunks else None
             yield _csr(cells.numpy(), where.numpy(), n)
+
+def _compiled(generator):
+    "The pass from a seed pair and labels to a chunk of cells and the flat positions of their positive values; compiled once for each generator."
+    import tensorflow as tf
+    if not hasattr(generator, "make_chunk"):
+        @tf.function
+        def make(pair, labels):
+            cells = generator(tf.random.stateless_normal([CHUNK, generator.latent_dim], pair), labels)
+            return cells, tf.where(tf.reshape(cells > 0, [-1]))[:, 0]
+        generator.make_chunk = make
+    return generator.make_chunk
 
 def _csr(cells: np.ndarray, where: np.ndarray, n: int):
     "The first `n` cells of a dense chunk as CSR, given the flat positions of all its positive values in order."

@@ -272,7 +272,8 @@ class Figure:
     def __init__(self, scale: str = "demo", seed: int = 0, **changes):
         self.name, self.scale, self.seed, self.changes = scale, scale_of(scale), seed, changes
         self.started, self.rows, self._cells = (time.time(), time.process_time()), [], None
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)      # that many models are traced is as it should be
+        import tensorflow as tf
+        tf.get_logger().setLevel("ERROR")                            # that many models are traced is as it should be
         print(f"scale     {scale}: {self.scale.about}\nseed      {seed}\nhardware  {hardware()}\nscgan_nb  {_version()}")
 
     def _load(self):
@@ -304,19 +305,21 @@ class Figure:
         return snapshots_of(own, of_cells(experiment, own, type=type, **settings), snapshots=self.scale.snapshots)
 
     def judge(self, generated, holdout=None, train=None, only=None, **options) -> dict:
-        "`judging.judge` at this scale, against the held-out cells."
+        "`judging.judge` at this scale, against the held-out cells, in a space fitted on a third of them (`fit_on`)."
         from scgan_nb.judging import judge
         holdout, train = (self.split(s) if given is None else given for s, given in (("test", holdout), ("train", train)))
-        if self.scale.n: options = {"n": min(self.scale.n, generated.n_obs, holdout.n_obs // 2), **options}
-        return judge(generated, holdout, train, only=only, **{"repeats": self.scale.repeats, "seed": self.seed, "fast": self.scale.trees < 1000, **options})
+        if self.scale.n: options = {"n": min(self.scale.n, generated.n_obs, holdout.n_obs // 3), **options}
+        return judge(generated, holdout, train, only=only, **{"repeats": self.scale.repeats, "seed": self.seed, "fast": self.scale.trees < 1000, "fit_on": "holdout", **options})
 
     def roc(self, generated, holdout=None) -> dict:
-        "`distributions.rf_roc` of as many generated and held-out cells, on 50 principal components of the training cells."
+        "`distributions.rf_roc` of as many generated and held-out cells as there are, on 50 principal components of a third of the held-out cells, which are left out."
         from scgan_nb.distributions import rf_roc
         from scgan_nb.metrics import Space
-        holdout, space, rng = self.split("test") if holdout is None else holdout, Space(seed=self.seed).fit(self.split("train").X), np.random.default_rng([self.seed, 6])
-        n = min(self.scale.n or 1000, generated.n_obs, holdout.n_obs)
-        return rf_roc(*(space.transform(a.X)[rng.permutation(a.n_obs)[:n]] for a in (generated, holdout)), trees=self.scale.trees, seed=self.seed)
+        holdout, rng = self.split("test") if holdout is None else holdout, np.random.default_rng([self.seed, 6])
+        order, aside = rng.permutation(holdout.n_obs), holdout.n_obs // 3
+        space = Space(seed=self.seed).fit(holdout.X[np.sort(order[:aside])])
+        n = min(self.scale.n or 1000, generated.n_obs, holdout.n_obs - aside)
+        return rf_roc(*(space.transform(x) for x in (generated.X[rng.permutation(generated.n_obs)[:n]], holdout.X[order[aside:aside + n]])), trees=self.scale.trees, seed=self.seed)
 
     def agreement(self, generated, genes):
         """How far Pearson correlations of `genes` agree between generated and held-out cells: a `judging.Metric`, 1 is best.

@@ -322,7 +322,7 @@ def compile_step(game: Game, cells: int, shares=None, seed: int = 0, jit: bool |
         critic, generator = one(real, labels, number, rate)
         return critic.scalars | generator.scalars, critic, generator
 
-    @tf.function
+    @tf.function(reduce_retracing=True)          # one trace for any number of steps
     def several(batches, number, rates):
         scalars = {name: tf.constant(0.0) for name in SCALARS}
         for i in tf.range(tf.shape(rates)[0]):
