@@ -66,7 +66,7 @@ def _judging(p):
     p.add_argument("--train", metavar="TRAIN", help="real cells that the generator was trained on; without them copies cannot be found")
     p.add_argument("--labels-key", metavar="KEY", default="cluster", help="column of labels (default: cluster, or another usual name)")
     p.add_argument("--donor-key", metavar="KEY", help="column of donors in the real cells, to judge membership by donor")
-    p.add_argument("--fast", action="store_true", help="at most 500 cells a side, smaller forests")
+    p.add_argument("--fast", action="store_true", help="at most 300 cells a side, smaller forests")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     p.add_argument("--repeats", type=int, default=5, metavar="N", help="draws; more of them give narrower intervals (default: 5)")
     p.add_argument("--trees", type=int, metavar="N", help="of each random forest (default: 250, with --fast 100)")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 import numpy as np
-from .judging import QUESTIONS, align, headline, judge
+from .judging import QUESTIONS, align, headline, judge, most_cells
 from .report import (SECTIONS, WORDS, Report, _about, _png, _ready, label_columns, number, open_cells, page, poorly_covered, save_pair,
                              title_of, verdict, versions_line)
 
@@ -189,7 +189,7 @@ def compare(generators, holdout, train=None, labels_key: str | None = "cluster",
     if n is None:
         real = next(iter(sides.values())).holdout.x.shape[0]
         real = real // 2 if train is not None and fit_on == "train" else (real - real // 3) // 2
-        n = min(500 if fast else 1000, real, *(s.generated.x.shape[0] for s in sides.values()))
+        n = min(most_cells(fast), real, *(s.generated.x.shape[0] for s in sides.values()))
     reports, names = {}, list(sides)
     if progress:
         from tqdm.auto import tqdm

@@ -16,7 +16,7 @@ from .downstream import de_concordance, judged_labels, label_share, transfer
 from .privacy import membership_inference_auroc, near_duplicates, nearest_training, nndr
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'Metric', 'interval', 'Sides', 'align', 'judge', 'headline']
+__all__ = ['QUESTIONS', 'Metric', 'interval', 'Sides', 'align', 'most_cells', 'judge', 'headline']
 
 # %% ../nbs/30e_judging.ipynb #1d4073f2
 @dataclasses.dataclass
@@ -220,6 +220,10 @@ _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf
 _EVEN = ("memorisation_share", "membership_auroc")     # training and held-out cells are compared with each other
 _MOST_TRAINING, _MOST_RELEASED = 100_000, 5_000        # cells that are searched for originals; cells that an attacker holds
 
+def most_cells(fast: bool) -> int:
+    "Cells a side in each draw, where the caller does not say how many."
+    return 300 if fast else 1000
+
 # %% ../nbs/30e_judging.ipynb #27b7888a
 class _Set(NamedTuple):
     "One side of one comparison."
@@ -339,7 +343,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     holdout : the same; real cells that the generator has not seen
     train : the same, optional; the cells it was trained on; memorisation can be judged with them
     labels_key : column of labels; see `align` for this and `align_options`
-    n : cells a side; by default all generated cells or half the held-out cells (a third where some are set aside for the fit), whichever is fewer, at most 1,000 (fast: 500)
+    n : cells a side; by default all generated cells or half the held-out cells (a third where some are set aside for the fit), whichever is fewer, at most `most_cells`
     repeats : fresh draws, at least 2
     fast : 100 trees instead of 250, and fewer cells
     only : names of metrics; None for all
@@ -369,7 +373,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
         if donors is not None: donors = donors[~aside]
         F, H = (H._replace(x=H.x[m], labels=None if H.labels is None else H.labels[m]) for m in (aside, ~aside))
     most = min(G.x.shape[0], H.x.shape[0] // 2)
-    n = min(most, 500 if fast else 1000) if n is None else n
+    n = min(most, most_cells(fast)) if n is None else n
     if most < 20: raise ValueError(f"judging needs at least 20 generated and {60 if set_aside else 40} held-out cells, got {G.x.shape[0]} and {sides.holdout.x.shape[0]}")
     if n > most: raise ValueError(f"n={n} is too many: {G.x.shape[0]} generated and {sides.holdout.x.shape[0]} held-out cells allow {most} a side")
     fitted = np.sort(rng.choice(F.x.shape[0], min(F.x.shape[0], 5000), replace=False))
@@ -386,27 +390,28 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     known = None if t is None else t.z[searched]
     trees = (100 if fast else 250) if trees is None else trees
     judged, small = _large_enough(h.labels, n)
-    options = dict(top=variable_genes(f_logged, 100), predict=predict, n_jobs=n_jobs, judged=judged, known=known)
+    options = dict(top=variable_genes(f_logged, 100), predict=predict, judged=judged, known=known)
     released = some(g.logged, _MOST_RELEASED, 7)
-    values, floors, ceilings, tables = [], [], [], []
-    for r in _progress(range(repeats), progress):
-        rng = np.random.default_rng([seed, 2, r])
-        a, b = _halves(h, n, rng)
-        x = g.rows(_draw(g.labels, len(g.z), n, rng, a.labels if match_labels else None))
-        memory = _even_grounds(t, a, space, rng) if t is not None and set(names) & set(_EVEN) else []
-        options |= dict(memory=memory, width=kernel_width(a.z), seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
-                        learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in names else None)
-        values.append(_measure(names, x, a, trees=trees, released=released, **options)); floors.append(_measure(names, b, a, trees=trees, **options))
-        tables.append((x, a, b))
-        if r < 2:                                     # the bad ones are far away: two draws and a quarter of the trees tell where
-            worst = {"nndr": 0.0, "near_duplicate_share": 1.0, "membership_auroc": 1.0}      # of copies, by definition
+    tables = []
+    def comparisons():
+        "What is to be measured, as ((kind, repeat), arguments and options of `_measure`); drawn as it is asked for."
+        for r in range(repeats):
+            rng = np.random.default_rng([seed, 2, r])
+            a, b = _halves(h, n, rng)
+            x = g.rows(_draw(g.labels, len(g.z), n, rng, a.labels if match_labels else None))
+            tables.append((x, a, b))
+            memory = _even_grounds(t, a, space, rng) if t is not None and set(names) & set(_EVEN) else []
+            now = options | dict(memory=memory, width=kernel_width(a.z), seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
+                                 learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in names else None)
+            yield ("value", r), (names, x, a), now | dict(trees=trees, released=released)
+            yield ("floor", r), (names, b, a), now | dict(trees=trees)
+            if r > 1: continue                        # the bad ones are far away: two draws and a quarter of the trees tell where
             bad = [(_SHUFFLE, _shuffled(b, space, rng)), (_COLLAPSE, _collapsed(b, rng))]
             if b.labels is not None: bad.append((_PERMUTED, b._replace(labels=rng.permutation(b.labels))))
-            for text, s in bad:
-                got = _measure([k for k in names if _TERMS[k][1] == text], s, a, trees=max(10, trees // 4), **options | dict(memory=None, known=None))
-                worst |= {k: v for k, v in got.items() if k in _TERMS and _TERMS[k][1] == text}
-            if memory and "memorisation_share" in names: worst["memorisation_share"] = 1.0 - floors[-1]["memorisation_share"] + .5
-            ceilings.append(worst)
+            for text, s in bad: yield (text, r), ([k for k in names if _TERMS[k][1] == text], s, a), now | dict(trees=max(10, trees // 4), memory=None, known=None)
+    measured = dict(_in_parallel(comparisons(), 2 * repeats + 2 * (2 + (h.labels is not None)), repeats * trees * n, n_jobs, progress))
+    values, floors = ([measured[kind, r] for r in range(repeats)] for kind in ("value", "floor"))
+    ceilings = [_worst(measured, r, names, floors[r]) for r in range(2)]
     mean = lambda many, k: float(np.mean([x[k] for x in many])) if all(x.get(k) is not None for x in many) else None
     found = {}
     for k in names:
@@ -426,10 +431,25 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     if match_labels and "label_mix" in found: found["label_mix"] = Metric("label_mix", note="not judged: the draws were given the real label mix", **common)
     return found
 
-def _progress(items, show):
-    if not show: return items
+def _worst(measured, r, names, floor) -> dict:
+    "What bad generators got in draw `r`: each metric from the one that is bad at it."
+    worst = {"nndr": 0.0, "near_duplicate_share": 1.0, "membership_auroc": 1.0}      # of copies, by definition
+    for text in (_SHUFFLE, _COLLAPSE, _PERMUTED):
+        worst |= {k: v for k, v in measured.get((text, r), {}).items() if k in _TERMS and _TERMS[k][1] == text}
+    if "memorisation_share" in names and "memorisation_share" in floor: worst["memorisation_share"] = 1.0 - floor["memorisation_share"] + .5
+    return worst
+
+def _one(key, arguments, options):
+    "(key, `_measure`), on one thread, so that sums are taken in one order whatever the number of cores."
+    from threadpoolctl import threadpool_limits
+    with threadpool_limits(1): return key, _measure(*arguments, **options, n_jobs=1)
+
+def _in_parallel(comparisons, total: int, work: int, n_jobs: int, progress: bool):
+    "Iterate over `_one` of the comparisons, in as many processes as pay (`work`: trees x cells in all); threads would wait for each other at every tree."
+    from joblib import Parallel, delayed
     from tqdm.auto import tqdm
-    return tqdm(items, desc="judging", unit="repeat")
+    done = Parallel(n_jobs if work >= 100_000 else 1, return_as="generator")(delayed(_one)(*c) for c in comparisons)
+    return tqdm(done, total=total, desc="judging", unit="comparison", disable=not progress)
 
 def _large_enough(labels, n, least: int = 10):
     "Labels expected `least` times among `n` held-out cells, and those that are too small to judge."

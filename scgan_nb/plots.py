@@ -68,6 +68,8 @@ class CellMap:
                  n_jobs: int = 1, max_cells: int | None = None):
         import logging
         from openTSNE import TSNE
+        from openTSNE.affinity import MultiscaleMixture
+        from openTSNE.nearest_neighbors import Sklearn
         logging.getLogger("openTSNE").setLevel(logging.ERROR)      # it warns that `transform` starts from a given position, as it should
         x = as_cells(real, what="real").x
         if x.shape[0] < 4: raise ValueError(f"a map needs at least 4 real cells, got {x.shape[0]}")
@@ -80,9 +82,12 @@ class CellMap:
         self.perplexity = max(1.0, min(perplexity, (len(self.chosen) - 1) / 3))
         small = len(self.chosen) <= 5000
         step = min(200, len(self.chosen) / 2) if small else "auto"      # the usual 200 throws a dozen cells apart
-        self._map = TSNE(perplexity=self.perplexity, initialization="pca", learning_rate=step, random_state=seed, n_jobs=n_jobs,
-                         neighbors="exact" if small else "auto", negative_gradient_method="bh" if small else "auto",
-                         ).fit(self.space.transform(x[self.chosen]).astype(float))
+        z = self.space.transform(x[self.chosen]).astype(float)
+        # where openTSNE has to choose, it imports pynndescent to see that it is there; that alone can take 20 s
+        near = Sklearn(z, k=min(len(z) - 1, int(3 * self.perplexity)), n_jobs=n_jobs) if small else None
+        self._map = TSNE(initialization="pca", learning_rate=step, random_state=seed, n_jobs=n_jobs, perplexity=self.perplexity,
+                         negative_gradient_method="bh" if small else "auto").fit(
+                             z, affinities=MultiscaleMixture(perplexities=self.perplexity, knn_index=near, n_jobs=n_jobs) if small else None)
         # openTSNE moves a map to the middle of its range at the first `transform`; do it now, before anybody draws it
         self._map -= (self._map.max(axis=0) + self._map.min(axis=0)) / 2
         self.xy = np.array(self._map)
@@ -235,7 +240,7 @@ def find_markers(real, label_key: str = "cluster", n: int = 2, method: str = "wi
         Real cells, counts or normalised. Without gene names, genes are called by their index.
     label_key : str
         Column of `obs`. Labels of fewer than 3 cells are left out.
-    method : "wilcoxon" or "logreg" (scanpy's `rank_genes_groups`)
+    method : "wilcoxon", "t-test", "t-test_overestim_var" or "logreg" (scanpy's `rank_genes_groups`)
     min_share : float
         A marker is expressed by at least this share of its label's cells.
 

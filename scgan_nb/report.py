@@ -460,15 +460,15 @@ def _png(fig) -> bytes:
     fig.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
-def _pictures(sides, metrics: dict, seed: int, progress: bool = False) -> list:
-    "The report's pictures of `Sides` and of what was measured, as dict(key, title, caption, alt, png)."
+def _pictures(sides, metrics: dict, seed: int, progress: bool = False, most: int = 2000) -> list:
+    "The report's pictures of `Sides`, at most so many cells of each, and of what was measured, as dict(key, title, caption, alt, png)."
     from scgan_nb import plots
-    some = lambda c: np.sort(np.random.default_rng(seed).choice(c.x.shape[0], min(c.x.shape[0], 2000), replace=False))
+    some = lambda c: np.sort(np.random.default_rng(seed).choice(c.x.shape[0], min(c.x.shape[0], most), replace=False))
     take = lambda c, i: c._replace(x=c.x[i], labels=None if c.labels is None else c.labels[i])
     rows, key = some(sides.generated), sides.label_key
     real, generated = take(sides.holdout, some(sides.holdout)), take(sides.generated, rows)
-    markers = plots.find_markers(real, key or "cluster", n=2)
-    more = plots.find_markers(real, key or "cluster", n=4)[:40]
+    markers, more = (plots.find_markers(real, key or "cluster", n, method="t-test_overestim_var") for n in (2, 4))     # ranks would take 10 s to compile at first
+    more = more[:40]
     names = ", ".join(real.label_order) if key else "no labels"
     roc = metrics["rf_auroc"].details if "rf_auroc" in metrics else {}
     pairs = metrics["near_duplicate_share"].details.get("pairs", [])[:4] if "near_duplicate_share" in metrics else []
@@ -545,9 +545,9 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
         Column of labels; generated cells that lack it are looked up in "cluster". Real cells that lack the default, in other usual columns.
     n : int, cells a side; see `judge`
     fast : bool
-        Forests of 100 trees and at most 500 cells a side; False: 250 and 1,000.
+        Forests of 100 trees and at most 300 cells a side; False: 250 and 1,000.
     pictures : bool
-        Draw the pictures.
+        Draw the pictures, of at most 2,000 cells a side (fast: 1,000).
     match_labels : bool
         Draw generated cells in the real label mix, for cells that were ordered in another mix on purpose.
     donor_key : str, optional
@@ -575,7 +575,7 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
     sides = align(generated, holdout, train, donor_key=donor_key, **options)
     metrics = judge(sides, n=n, fast=fast, seed=seed, repeats=repeats, progress=progress, only=only, match_labels=match_labels, n_jobs=n_jobs, trees=trees, fit_on=fit_on)
     notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], repeats, seed, fast, match_labels)
-    drawn = _pictures(sides, metrics, seed, progress) if pictures else []
+    drawn = _pictures(sides, metrics, seed, progress, 1000 if fast else 2000) if pictures else []
     for p in metrics["near_duplicate_share"].details.get("pairs", []) if "near_duplicate_share" in metrics else []:
         p |= {"generated": int(opened[0][1][p["generated"]]), "train": int(opened[2][1][p["train"]])}          # as in the file
     small = (dict(repeats=min(3, repeats), trees=trees or 100, n=min(500, sides.generated.x.shape[0], sides.holdout.x.shape[0])) if fast

@@ -25,7 +25,7 @@ class Scale:
     data: str                 # "pbmc3k" or a name in `datasets.SOURCES`
     settings: dict            # settings of the experiment by their own names (see `models.experiment_of`)
     cells: int | None = None  # use a random part of the cells; None: all
-    n: int | None = None      # cells a side when judging; None: as many as there are, at most 500 or 1,000
+    n: int | None = None      # cells a side when judging; None: as many as there are, at most `judging.most_cells`
     repeats: int = 5          # draws behind an interval
     trees: int = 1000         # of a random forest
     seeds: int = 5            # repetitions of an augmentation: other cells that are left, another model, another forest
