@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['PRODUCTS', 'STAGES', 'rounds', 'peak_mb', 'alone', 'simulated', 'stage_step', 'stage_train', 'stage_preprocess',
-           'stage_generate', 'stage_import', 'main']
+__all__ = ['PRODUCTS', 'STAGES', 'rounds', 'peak_mb', 'alone', 'simulated', 'stage_step', 'step_profile', 'stage_train',
+           'stage_preprocess', 'stage_generate', 'stage_import', 'main']
 
 # %% ../nbs/49_measuring.ipynb #0be06aa5
 def rounds(competitors: dict, repeats: int, warm: int = 2) -> dict[str, dict]:
@@ -109,7 +109,17 @@ def stage_step(genes: int, kind: str, repeats: int = 5, cells: int = 128, critic
     fastest = dict.fromkeys(own, min(own.values()))
     of = lambda who, t: sum(n * t[name] for name, n in PRODUCTS[who].items()) + took["optimiser"]["s"]
     floor = {name: critic_iters * of(kind, t) + of("generator", t) for name, t in (("own", own), ("fastest", fastest))}
-    return {"took": took, "gflop_per_s": 2 * cells * genes * hidden / min(own.values()) / 1e9, "floor": floor}
+    return {"took": took, "gflop_per_s": 2 * cells * genes * hidden / min(own.values()) / 1e9, "floor": floor, "profile": step_profile(took, kind, critic_iters)}
+
+def step_profile(took: dict, kind: str, critic_iters: int = 5) -> list:
+    """Where the seconds of a fast step go: dicts of part, times (in a step), s_each, s. The last part, "everything else", is what is left of the step.
+
+    It is negative where the step's stacked products are faster than the same products one by one.
+    """
+    times = {name: critic_iters * PRODUCTS[kind].get(name, 0) + n for name, n in PRODUCTS["generator"].items()}
+    times |= {"weights": critic_iters * PRODUCTS[kind]["weights"], "optimiser": critic_iters + 1}
+    rows = [{"part": name, "times": n, "s_each": took[name]["s"], "s": n * took[name]["s"]} for name, n in times.items()]
+    return [*rows, {"part": "everything else", "times": None, "s_each": None, "s": took["fast"]["s"] - sum(r["s"] for r in rows)}]
 
 # %% ../nbs/49_measuring.ipynb #5194aa9c
 def stage_train(genes: int, kind: str = "scGAN", steps: int = 6, cells: int = 2_000) -> dict:
