@@ -247,7 +247,7 @@ def _collapsed(s: _Set, rng) -> _Set:
 def _shares(labels, names): return np.array([(labels == l).mean() for l in names])
 
 # %% ../nbs/30e_judging.ipynb #92346337
-def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory=None, trees=100, seed=0, n_jobs=-1,
+def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory=None, trees=100, seed=0,
              judged=None, learned=None, known=None, limit=None, released=None) -> dict:
     """The metrics `names` of `g` for real `a`; what does not apply is left out.
 
@@ -259,7 +259,7 @@ def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory
     if want("energy"): out["energy"] = energy(g.z, a.z)
     if want("sliced_wasserstein"): out["sliced_wasserstein"] = sliced_wasserstein(g.z, a.z, seed=seed)
     if want("rf_auroc"):
-        out["roc"] = rf_roc(g.z, a.z, trees=trees, seed=seed, n_jobs=n_jobs)
+        out["roc"] = rf_roc(g.z, a.z, trees=trees, seed=seed, n_jobs=1)
         out["rf_auroc"] = out["roc"]["auroc"]
     if want("one_nn", "one_nn_real", "one_nn_generated"): out |= one_nn(g.z, a.z)
     if want("lisi"): out["lisi"] = lisi(g.z, a.z)
@@ -442,7 +442,7 @@ def _worst(measured, r, names, floor) -> dict:
 def _one(key, arguments, options):
     "(key, `_measure`), on one thread, so that sums are taken in one order whatever the number of cores."
     from threadpoolctl import threadpool_limits
-    with threadpool_limits(1): return key, _measure(*arguments, **options, n_jobs=1)
+    with threadpool_limits(1): return key, _measure(*arguments, **options)
 
 def _in_parallel(comparisons, total: int, work: int, n_jobs: int, progress: bool):
     "Iterate over `_one` of the comparisons, in as many processes as pay (`work`: trees x cells in all); threads would wait for each other at every tree."
