@@ -8,8 +8,8 @@ import random
 import numpy as np
 
 # %% auto #0
-__all__ = ['counts_matrix', 'library_sizes', 'scale_library_sizes', 'normalised_dispersions', 'variable_genes', 'zheng17',
-           'principal_components', 'neighbour_edges', 'communities', 'cluster_cells', 'residual_variances',
+__all__ = ['counts_matrix', 'library_sizes', 'scale_library_sizes', 'sums_by_gene', 'normalised_dispersions', 'variable_genes',
+           'zheng17', 'principal_components', 'neighbour_edges', 'communities', 'cluster_cells', 'residual_variances',
            'informative_genes']
 
 # %% ../nbs/01b_clusters.ipynb #e7582b60
@@ -48,6 +48,26 @@ def scale_library_sizes(x, total: float | None = None):
     return sparse.csr_matrix((data, x.indices, x.indptr), shape=x.shape)
 
 # %% ../nbs/01b_clusters.ipynb #09675c7a
+def sums_by_gene(x, of=None, at_once: int = 2**22) -> np.ndarray:
+    """Sum over cells, for each gene, of `of(values)`; without `of`, how many cells have the gene.
+
+    Parameters
+    ----------
+    x : CSR [cells, genes], no stored zeros
+    of : function of the values, float64 [n] -> float64 [n], that is 0 at 0
+    at_once : values looked at at a time
+
+    Returns
+    -------
+    float64 [genes]
+    """
+    total = np.zeros(x.shape[1])
+    for start in range(0, x.nnz, at_once):
+        some = slice(start, start + at_once)
+        total += np.bincount(x.indices[some], None if of is None else of(x.data[some].astype(np.float64)), len(total))
+    return total
+
+# %% ../nbs/01b_clusters.ipynb #87fb5d18
 def normalised_dispersions(x) -> np.ndarray:
     """How much each gene varies, compared with genes of similar mean (Zheng et al. 2017; scanpy's `cell_ranger` flavour).
 
@@ -60,9 +80,9 @@ def normalised_dispersions(x) -> np.ndarray:
     float64 [genes]; -inf for a gene that no cell expresses.
     """
     import pandas as pd
-    (n, n_genes), values = x.shape, x.data.astype(np.float64)
-    mean = np.bincount(x.indices, values, n_genes) / n
-    variance = (np.bincount(x.indices, values**2, n_genes) / n - mean**2) * n / (n - 1)
+    n, n_genes = x.shape
+    mean = sums_by_gene(x, np.positive) / n
+    variance = (sums_by_gene(x, np.square) / n - mean**2) * n / (n - 1)
     seen = mean > 0
     mean, dispersion = mean[seen], variance[seen] / mean[seen]
     edges = np.unique(np.percentile(mean, np.arange(10, 105, 5))) if seen.any() else []
@@ -195,7 +215,7 @@ def residual_variances(x, theta: float = 100., at_once: int = 8_000_000) -> np.n
     float64 [genes]; 0 for a gene without counts.
     """
     (n, n_genes), sizes, by_gene = x.shape, library_sizes(x), x.tocsc()
-    share, result = np.bincount(x.indices, x.data.astype(np.float64), x.shape[1]) / sizes.sum(), np.zeros(x.shape[1])
+    share, result = sums_by_gene(x, np.positive) / sizes.sum(), np.zeros(x.shape[1])
     step = max(1, at_once // max(1, n))
     for start in range(0, n_genes, step):
         some = slice(start, start + step)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json, logging, warnings
 import numpy as np
 from . import __version__
-from .clusters import cluster_cells, counts_matrix, informative_genes, library_sizes, scale_library_sizes
+from .clusters import cluster_cells, counts_matrix, informative_genes, library_sizes, scale_library_sizes, sums_by_gene
 from .files import fingerprint
 from .parameters import InputDs, Preprocessed
 from .readers import check_counts
@@ -39,8 +39,7 @@ def filter_masks(x, min_genes: int = 10, min_cells: int = 3) -> tuple[np.ndarray
     if not cells.any():
         raise ValueError(f"no cell has {min_genes:,} genes (the richest of {x.shape[0]:,} has {genes_per_cell.max(initial=0):,}): "
                          "lower input_ds.filtering.min_genes, or check that cells are in rows")
-    inside = x.indices if cells.all() else x[cells].indices
-    cells_per_gene = np.bincount(inside, minlength=x.shape[1])
+    cells_per_gene = sums_by_gene(x if cells.all() else x[cells]).astype(int)
     genes = cells_per_gene >= min_cells
     if not genes.any():
         raise ValueError(f"no gene is found in {min_cells:,} cells (the commonest of {x.shape[1]:,} is in {cells_per_gene.max(initial=0):,}): "
@@ -198,7 +197,7 @@ def preprocess(adata, input_ds: InputDs, progress=None):
     obs, var = adata.obs.iloc[cells].copy(), adata.var.iloc[genes].copy()
     obs["cluster"], obs["split"] = labels, pd.Categorical(split, ["train", "valid", "test"])
     obs["n_counts"], obs["n_genes"] = library_sizes(x).astype(np.float32), np.diff(x.indptr)
-    var["n_cells"] = np.bincount(x.indices, minlength=x.shape[1])
+    var["n_cells"] = sums_by_gene(x).astype(int)
     result = anndata.AnnData(scaled.copy(), obs=obs, var=var)       # a copy: no index array is shared with the caller's counts
     result.obs_names_make_unique(); result.var_names_make_unique()
     block = _block(result, input_ds)
