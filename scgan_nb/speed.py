@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['PRODUCTS', 'STAGES', 'rounds', 'peak_mb', 'alone', 'simulated', 'stage_step', 'step_profile', 'stage_train',
-           'stage_preprocess', 'stage_generate', 'stage_import', 'main']
+__all__ = ['PRODUCTS', 'STAGES', 'rounds', 'peak_mb', 'alone', 'simulated', 'stage_step', 'step_products', 'multiplying',
+           'step_profile', 'stage_train', 'stage_preprocess', 'stage_generate', 'stage_import', 'main']
 
 # %% ../nbs/49_measuring.ipynb #0be06aa5
 def rounds(competitors: dict, repeats: int, warm: int = 2) -> dict[str, dict]:
@@ -102,6 +102,8 @@ def stage_step(genes: int, kind: str, repeats: int = 5, cells: int = 128, critic
     compiled = {name: tf.function(f) for name, f in products.items()}
     one_critic = tf.function(lambda: game.critic_update(x[0], labels[0] if shares else None, draw(0, "critic", 0, cells, model.latent_dim, shares and tf.constant(shares)), 1e-4).scalars)
     one_generator = tf.function(lambda: game.generator_update(draw(0, "generator", 0, cells, model.latent_dim, shares and tf.constant(shares)), 1e-4).scalars)
+    parts = step_products(model, genes, cells, critic_iters)
+    competitors |= {f"part {name}": multiplying(shapes) for name, (_, shapes) in parts.items()}
     competitors |= compiled | {"optimiser": tf.function(lambda: by_kernel.apply(gradient, 1e-4)), "optimiser_by_equations": tf.function(lambda: by_equations.apply(gradient, 1e-4)),
                                "critic_update": lambda: float(one_critic()["critic_loss"]), "generator_update": lambda: float(one_generator()["generator_loss"])}
     took = rounds(competitors, repeats)
@@ -109,16 +111,41 @@ def stage_step(genes: int, kind: str, repeats: int = 5, cells: int = 128, critic
     fastest = dict.fromkeys(own, min(own.values()))
     of = lambda who, t: sum(n * t[name] for name, n in PRODUCTS[who].items()) + took["optimiser"]["s"]
     floor = {name: critic_iters * of(kind, t) + of("generator", t) for name, t in (("own", own), ("fastest", fastest))}
-    return {"took": took, "gflop_per_s": 2 * cells * genes * hidden / min(own.values()) / 1e9, "floor": floor, "profile": step_profile(took, kind, critic_iters)}
+    return {"took": took, "gflop_per_s": 2 * cells * genes * hidden / min(own.values()) / 1e9, "floor": floor,
+            "profile": step_profile(took, {name: times for name, (times, _) in parts.items()}, critic_iters)}
 
-def step_profile(took: dict, kind: str, critic_iters: int = 5) -> list:
-    """Where the seconds of a fast step go: dicts of part, times (in a step), s_each, s. The last part, "everything else", is what is left of the step.
+# %% ../nbs/49_measuring.ipynb #cc34303f
+def step_products(model, genes: int, cells: int = 128, critic_iters: int = 5) -> dict:
+    """Every matrix product of a fast step: part -> (how often it comes in a step, list of `[rows, inner, columns, which factor is transposed]`)."""
+    conditional = model.type == "cscGAN"
+    fake, seen, B, G, H = (2 if conditional else 1) * cells, (3 if conditional else 2) * cells, cells, genes, model.critic_layers[0]
+    last, critic = model.gen_layers[-1], list(zip(model.critic_layers, model.critic_layers[1:]))
+    generator = list(zip([model.latent_dim, *model.gen_layers], model.gen_layers))
+    return {
+        "generator's last layer": (critic_iters, [[fake, last, G, ""]]),
+        "critic's first layer": (critic_iters, [[seen, G, H, ""]]),
+        "slope, down": (critic_iters, [[B, H, G, "b"]]),
+        "slope, up": (critic_iters, [[B, G, H, ""]]),
+        "first layer's gradient": (critic_iters, [[G, 3 * B, H, "a"]]),
+        "critic update, small layers": (critic_iters, [[B if i == 0 else fake, a, b, ""] for i, (a, b) in enumerate(generator)] + [
+            product for a, b in critic for product in ([3 * B, a, b, ""], [3 * B, b, a, "b"], [B, a, b, ""], [a, 3 * B, b, "a"])]),
+        "generator update": (1, [[B, last, G, ""], [B, G, H, ""], [B, H, G, "b"], [B, G, last, "b"], [last, B, G, "a"]]),
+        "generator update, small layers": (1, [[B, a, b, ""] for a, b in generator] + [[a, B, b, "a"] for a, b in generator] + [
+            [B, b, a, "b"] for a, b in generator[1:]] + [
+            product for a, b in critic for product in ([B, a, b, ""], [B, b, a, "b"])])}
 
-    It is negative where the step's stacked products are faster than the same products one by one.
-    """
-    times = {name: critic_iters * PRODUCTS[kind].get(name, 0) + n for name, n in PRODUCTS["generator"].items()}
-    times |= {"weights": critic_iters * PRODUCTS[kind]["weights"], "optimiser": critic_iters + 1}
-    rows = [{"part": name, "times": n, "s_each": took[name]["s"], "s": n * took[name]["s"]} for name, n in times.items()]
+def multiplying(shapes: list):
+    "A compiled function that makes the products of `shapes`."
+    import tensorflow as tf
+    from scgan_nb.networks import product
+    random = lambda rows, columns, turned: tf.random.stateless_normal([columns, rows] if turned else [rows, columns], [0, 0])
+    pairs = [(random(m, k, turn == "a"), random(k, n, turn == "b"), {f"transpose_{turn}": True} if turn else {}) for m, k, n, turn in shapes]
+    return tf.function(lambda: [product(a, b, **turn) for a, b, turn in pairs])
+
+def step_profile(took: dict, times: dict, critic_iters: int = 5) -> list:
+    """Where the seconds of a fast step go: dicts of part, times (in a step), s_each, s. The last part, "everything else", is what is left of the step."""
+    rows = [{"part": name, "times": n, "s_each": took[key]["s"], "s": n * took[key]["s"]}
+            for name, n, key in [*((name, n, f"part {name}") for name, n in times.items()), ("optimiser", critic_iters + 1, "optimiser")]]
     return [*rows, {"part": "everything else", "times": None, "s_each": None, "s": took["fast"]["s"] - sum(r["s"] for r in rows)}]
 
 # %% ../nbs/49_measuring.ipynb #5194aa9c
