@@ -104,28 +104,33 @@ def sample_profiles(generator, plan, seed: int = 0) -> Iterator:
         chunks = -(-total // CHUNK)
         following = ahead.submit(chunk, 0) if chunks else None
         for i in range(chunks):
-            n, cells, where = following.result()
+            n, values, where = following.result()
             following = ahead.submit(chunk, i + 1) if i + 1 < chunks else None
-            yield _csr(cells.numpy(), where.numpy(), n)
+            yield _csr(values.numpy(), where.numpy(), n, generator.genes)
 
 def _compiled(generator):
-    "The pass from a seed pair and labels to a chunk of cells and the flat positions of their positive values; compiled once for each generator."
+    "The pass from a seed pair and labels to the positive values of a chunk of cells and their flat positions; compiled once for each generator."
     import tensorflow as tf
+    from scgan_nb.networks import library_size_factors
     if not hasattr(generator, "make_chunk"):
         @tf.function
         def make(pair, labels):
-            cells = generator(tf.random.stateless_normal([CHUNK, generator.latent_dim], pair), labels)
-            return cells, tf.where(tf.reshape(cells > 0, [-1]))[:, 0]
+            cells = tf.nn.relu(generator.output(generator.body(tf.random.stateless_normal([CHUNK, generator.latent_dim], pair), labels)))
+            where = tf.where(tf.reshape(cells > 0, [-1]))[:, 0]
+            values = tf.gather(tf.reshape(cells, [-1]), where)           # few are positive: only those are scaled
+            if generator.library_size is not None: values *= tf.gather(library_size_factors(cells, generator.library_size)[:, 0], where // generator.genes)
+            return values, where
         generator.make_chunk = make
     return generator.make_chunk
 
-def _csr(cells: np.ndarray, where: np.ndarray, n: int):
-    "The first `n` cells of a dense chunk as CSR, given the flat positions of all its positive values in order."
+def _csr(values: np.ndarray, where: np.ndarray, n: int, genes: int):
+    "The first `n` cells of a chunk as CSR, given all its positive values and their flat positions, in order."
     import scipy.sparse as sp
-    genes = cells.shape[1]
     indptr = np.searchsorted(where, np.arange(n + 1) * genes)
-    where = where[:indptr[-1]]
-    return sp.csr_matrix((cells.reshape(-1)[where], (where % genes).astype(np.int32), indptr.astype(np.int32)), shape=(n, genes))
+    values, where = values[:indptr[-1]], where[:indptr[-1]]
+    x = sp.csr_matrix((values, (where % genes).astype(np.int32), indptr.astype(np.int32)), shape=(n, genes))
+    x.eliminate_zeros()                                                  # scaling may take the smallest below the smallest number there is
+    return x
 
 # %% ../nbs/20_generation.ipynb #9fc4a5c8
 def draw_depths(reference, plan, depth=None, seed: int = 0) -> np.ndarray:

@@ -7,10 +7,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 # %% auto #0
-__all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_normalise', 'one_hot', 'pick', 'Norm', 'product', 'initial', 'Dense',
-           'Network', 'Generator', 'Head', 'Critic', 'build']
+__all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_factors', 'library_size_normalise', 'one_hot', 'pick', 'Norm', 'product',
+           'initial', 'Dense', 'Network', 'Generator', 'Head', 'Critic', 'build']
 
 # %% ../nbs/10_networks.ipynb #530c7b88
+def library_size_factors(x: tf.Tensor, total: float) -> tf.Tensor:
+    """What each cell of `x` [cells, genes] has to be multiplied by to have `total` counts: [cells, 1]; 0 for a silent one."""
+    return tf.math.divide_no_nan(tf.cast(total, x.dtype), tf.reduce_sum(x, axis=1, keepdims=True))
+
 def library_size_normalise(x: tf.Tensor, total: float) -> tf.Tensor:
     """Scale each cell to the same total (the LSN layer of Marouf et al. 2020).
 
@@ -23,7 +27,7 @@ def library_size_normalise(x: tf.Tensor, total: float) -> tf.Tensor:
     -------
     float32, [cells, genes]; rows sum to `total`, silent rows stay zero.
     """
-    return x * tf.math.divide_no_nan(tf.cast(total, x.dtype), tf.reduce_sum(x, axis=1, keepdims=True))
+    return x * library_size_factors(x, total)
 
 # %% ../nbs/10_networks.ipynb #ce2de767
 def one_hot(labels: tf.Tensor | None, clusters: int) -> tf.Tensor | None:
