@@ -184,6 +184,7 @@ def _detected(generated, g, h):
 # %% ../nbs/30e_judging.ipynb #7e6501d5
 _SHUFFLE, _COLLAPSE = "real cells, each gene shuffled among them", "the 25 real cells around one real cell, repeated"
 _PERMUTED, _TRAIN = "real cells, labels permuted", "training cells"
+_COMMON, _NO_DEPTH = "every cell of the most common label", "no depth in common (the largest possible distance)"
 #        name               good      ceiling    where     bounds of the interval
 _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
           "energy":          ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
@@ -205,8 +206,8 @@ _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf
           "mean_variance":   ("lower",  _COLLAPSE, "linear at 10,000 counts", (0, math.inf)),
           "zero_fraction":   ("lower",  _COLLAPSE, "expressed or not", (0, 1)),
           "genes_per_cell":  ("lower",  _COLLAPSE, "expressed or not", (0, 1)),
-          "library_size":    ("lower",  "", "counts", (0, 1)),
-          "label_share":     ("lower",  "every cell of the most common label", "labels as given", (0, 1)),
+          "library_size":    ("lower",  _NO_DEPTH, "counts", (0, 1)),
+          "label_share":     ("lower",  _COMMON, "labels as given", (0, 1)),
           "label_mix":       ("lower",  _COLLAPSE, "PCs, labels by classifier", (0, 1)),
           "label_agreement": ("higher", _PERMUTED, "PCs, labels by classifier", (0, 1)),
           "de_correlation":  ("higher", _PERMUTED, "linear at 10,000 counts, labels as given", (-1, 1)),
@@ -227,8 +228,8 @@ def most_cells(fast: bool) -> int:
 # %% ../nbs/30e_judging.ipynb #27b7888a
 class _Set(NamedTuple):
     "One side of one comparison."
-    logged: object; z: np.ndarray; detected: object; labels: object = None; donors: object = None
-    def rows(self, i): return _Set(self.logged[i], self.z[i], self.detected[i], *(None if x is None else x[i] for x in (self.labels, self.donors)))
+    logged: object; z: np.ndarray; detected: object; labels: object = None; donors: object = None; depth: object = None
+    def rows(self, i): return _Set(self.logged[i], self.z[i], self.detected[i], *(None if x is None else x[i] for x in (self.labels, self.donors, self.depth)))
 
 def _shuffled(s: _Set, space, rng) -> _Set:
     import scipy.sparse as sp
@@ -247,15 +248,15 @@ def _collapsed(s: _Set, rng) -> _Set:
 def _shares(labels, names): return np.array([(labels == l).mean() for l in names])
 
 # %% ../nbs/30e_judging.ipynb #92346337
-def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory=None, trees=100, seed=0,
-             judged=None, learned=None, known=None, limit=None, released=None) -> dict:
+def _measure(names, g: _Set, a: _Set, predict=None, top=None, memory=None, trees=100, seed=0,
+             judged=None, learned=None, known=None, limit=None, held=None) -> dict:
     """The metrics `names` of `g` for real `a`; what does not apply is left out.
 
     predict, learned: label classifiers of the space's real cells and of `a`; judged: labels large enough; known: training cells in PCs;
-    limit: `nearest_training` of `a` to them; released: log1p cells that an attacker holds, if not those of `g`.
+    limit: `nearest_training` of `a` to them; memory: even grounds, and held: log1p cells to be compared there, of the kind of `g` and more.
     """
-    out, want = {}, lambda *some: any(s in names for s in some)
-    if want("mmd"): out["mmd"] = mmd(g.z, a.z, width)
+    out, by, want = {}, {}, lambda *some: any(s in names for s in some)
+    if want("mmd"): out["mmd"] = mmd(g.z, a.z)
     if want("energy"): out["energy"] = energy(g.z, a.z)
     if want("sliced_wasserstein"): out["sliced_wasserstein"] = sliced_wasserstein(g.z, a.z, seed=seed)
     if want("rf_auroc"):
@@ -263,7 +264,9 @@ def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory
         out["rf_auroc"] = out["roc"]["auroc"]
     if want("one_nn", "one_nn_real", "one_nn_generated"): out |= one_nn(g.z, a.z)
     if want("lisi"): out["lisi"] = lisi(g.z, a.z)
-    if want("precision", "recall", "density", "coverage"): out |= precision_recall(g.z, a.z)
+    if want("precision", "recall", "density", "coverage"):
+        out |= precision_recall(g.z, a.z)
+        if a.labels is not None: by |= {"recall": _per_label(out["recalled"], a.labels), "coverage": _per_label(out["covered"], a.labels)}
     if want("correlation"): out["correlation"] = correlation(g.logged[:, top].toarray(), a.logged[:, top].toarray())
     if want("centroid_euclid", "centroid_cosine"): out |= centroid(g.logged, a.logged)
     if want("gene_wasserstein"): out["gene_wasserstein"] = gene_wasserstein(g.logged, a.logged)
@@ -271,20 +274,30 @@ def _measure(names, g: _Set, a: _Set, predict=None, width=None, top=None, memory
     if want("mean_variance"): out["mean_variance"] = mean_variance(g.logged.expm1(), a.logged.expm1())
     if want("zero_fraction"): out["zero_fraction"] = zero_fraction(g.detected, a.detected)
     if want("genes_per_cell"): out["genes_per_cell"] = genes_per_cell(g.detected, a.detected)
+    if want("library_size") and g.depth is not None and a.depth is not None:
+        from scipy.stats import ks_2samp
+        out["library_size"] = float(ks_2samp(g.depth, a.depth).statistic)
+    if want("label_share") and g.labels is not None and a.labels is not None: out["label_share"] = label_share(g.labels, a.labels)
     if predict is not None and want("label_mix", "label_agreement"):
         p, q = predict(g.z), predict(a.z)
         kinds = sorted(set(p) | set(q))
         out["label_mix"] = float(np.abs(_shares(p, kinds) - _shares(q, kinds)).sum() / 2)
-        if g.labels is not None: out |= {"label_agreement": float((p == g.labels).mean()), "predicted": p}
-    if judged and g.labels is not None: out |= _study(want, g, a, judged, learned, seed)
+        if g.labels is not None:
+            out |= {"label_agreement": float((p == g.labels).mean()), "predicted": p}
+            by["label_agreement"] = _per_label(p == g.labels, g.labels)
+    if judged and g.labels is not None:
+        found, more = _study(want, g, a, judged, learned, seed)
+        out, by = out | found, by | more
     if known is not None and want("nndr", "near_duplicate_share"):
         near = nearest_training(g.z, known)
         out |= {"nndr": nndr(g.z, known, nearest=near), "near_duplicate_share": near_duplicates(g.z, known, a.z, near, limit).attrs["share"]}
-    if memory and want(*_EVEN): out |= _attack(want, memory, g.logged, released)
-    return {k: v for k, v in out.items() if not (isinstance(v, float) and math.isnan(v))}
+    if memory and want(*_EVEN): out |= _attack(want, memory, held)
+    return {k: v for k, v in out.items() if not (isinstance(v, float) and math.isnan(v))} | {"by_label": by}
 
-def _study(want, g, a, judged, learned, seed) -> dict:
-    "What a study of the labels finds, with generated and with real cells; per label too."
+def _per_label(flags, labels) -> dict: return {l: float(flags[labels == l].mean()) for l in np.unique(labels).tolist()}
+
+def _study(want, g, a, judged, learned, seed) -> tuple:
+    "What a study of the labels finds, with generated and with real cells: of all of them, and per label."
     out, by = {}, {}
     if want("de_correlation", "de_slope"):
         de = de_concordance(g.logged.expm1(), g.labels, a.logged.expm1(), a.labels, labels=judged)
@@ -292,25 +305,25 @@ def _study(want, g, a, judged, learned, seed) -> dict:
         by |= {"de_" + k: {l: d[k] for l, d in de["by_label"].items()} for k in ("correlation", "slope")}
     if want("tstr"): out["tstr"], by["tstr"] = transfer(g.z, g.labels, a.z, a.labels, judged, seed).values()
     if want("trts"): out["trts"], by["trts"] = transfer(a.z, a.labels, g.z, g.labels, judged, seed, predict=learned).values()
-    return out | {"by_label": by}
+    return out, by
 
-def _attack(want, memory, drawn, released) -> dict:
-    "Both questions that compare training with held-out cells, means over the even grounds."
-    out = {}
-    if want("memorisation_share"): out["memorisation_share"] = float(np.mean([memorisation_share(even.project(drawn), t.z, h.z) for even, t, h in memory]))
+def _attack(want, memory, held) -> dict:
+    "Both questions that compare training with held-out cells, of log1p cells `held`; means over the even grounds."
+    out, asked = {}, [(even.project(held), t, h) for even, t, h in memory]
+    if want("memorisation_share"): out["memorisation_share"] = float(np.mean([memorisation_share(z, t.z, h.z) for z, t, h in asked]))
     if want("membership_auroc"):
-        held = [membership_inference_auroc(even.project(drawn if released is None else released), t.z, h.z, t.donors, h.donors) for even, t, h in memory]
-        out |= {"membership_auroc": float(np.mean([x["auroc"] for x in held])), "attacks": held}
+        found = [membership_inference_auroc(z, t.z, h.z, t.donors, h.donors) for z, t, h in asked]
+        out |= {"membership_auroc": float(np.mean([x["auroc"] for x in found])), "attacks": found}
     return out
 
 # %% ../nbs/30e_judging.ipynb #68f7e3c3
-def _halves(h: _Set, n: int, rng):
-    "Two disjoint draws of `n` real cells of (nearly) equal label mix: neighbours in a list sorted by label go to different halves."
-    order = rng.permutation(len(h.z))
-    if h.labels is not None: order = order[np.argsort(h.labels[order], kind="stable")]
+def _halves(labels, total: int, n: int, rng) -> tuple:
+    "Two disjoint draws of `n` of `total` cells, row numbers; with `labels`, of (nearly) equal label mix: neighbours in a list sorted by label go to different halves."
+    order = rng.permutation(total)
+    if labels is not None: order = order[np.argsort(labels[order], kind="stable")]
     pairs = order[:len(order) // 2 * 2].reshape(-1, 2)[rng.permutation(len(order) // 2)[:n]]
     pairs = rng.permuted(pairs, axis=1)
-    return h.rows(pairs[:, 0]), h.rows(pairs[:, 1])
+    return pairs[:, 0], pairs[:, 1]
 
 def _draw(labels, total: int, n: int, rng, like=None) -> np.ndarray:
     "`n` of `total` cells at random; with `like` (labels of real cells), in that label mix as far as there are such cells."
@@ -347,7 +360,8 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     repeats : fresh draws, at least 2
     fast : 100 trees instead of 250, and fewer cells
     only : names of metrics; None for all
-    match_labels : draw generated cells in the label mix of the held-out cells (for cells that were ordered in another mix)
+    match_labels : draw generated cells, and the real cells of the floor, in the label mix of the real cells that they are compared with (for cells
+        that were ordered in another mix)
     n_pcs, n_genes : the space, see `Space`
     trees : of a forest, if neither 100 nor 250
     fit_on : "train", or "holdout": a third of the held-out cells is set aside, the space is fitted on them, and they are not judged with
@@ -355,8 +369,10 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
         with them, and even copies of real cells look false in it; reports and comparisons therefore ask for "holdout".
     donor_key : column of donors in training and held-out cells, for membership by donor; `Sides` bring theirs
 
-    `details` of the metrics hold more: rf_auroc the mean ROC curves (fpr, tpr, tpr_floor), near_duplicate_share the pairs, membership_auroc
-    the donors, label_agreement the confusion table, and those asked by label the labels too small to judge.
+    `by_label` of the metrics holds a dict for each label: value, floor, ceiling, low and high (None where not known), and n cells a side.
+    `details` hold more: rf_auroc the trees and the mean ROC curves (fpr, tpr, tpr_floor), near_duplicate_share the pairs, membership_auroc
+    the donors and the number of cells released, label_agreement the confusion table, label_share the shares, and those judged by label the
+    labels too small to judge (too_small).
     """
     sides = generated if isinstance(generated, Sides) else align(generated, holdout, train, labels_key, donor_key=donor_key, **align_options)
     names = list(_TERMS) if only is None else list(only)
@@ -366,11 +382,11 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     if repeats < 2: raise ValueError("an interval needs at least 2 repeats")
     rng = np.random.default_rng([seed, 1])
     if fit_on not in ("train", "holdout"): raise ValueError(f"fit_on is {fit_on!r}; it must be 'train' or 'holdout'")
-    F, donors, set_aside = T, sides.donors[1], T is None or fit_on == "holdout"      # F: the cells to fit on
+    F, donors, depth, set_aside = T, sides.donors[1], sides.totals[1], T is None or fit_on == "holdout"      # F: the cells to fit on
     if set_aside:
         aside = np.zeros(H.x.shape[0], bool)
         aside[rng.permutation(len(aside))[:len(aside) // 3]] = True
-        if donors is not None: donors = donors[~aside]
+        donors, depth = (None if x is None else x[~aside] for x in (donors, depth))
         F, H = (H._replace(x=H.x[m], labels=None if H.labels is None else H.labels[m]) for m in (aside, ~aside))
     most = min(G.x.shape[0], H.x.shape[0] // 2)
     n = min(most, most_cells(fast)) if n is None else n
@@ -378,66 +394,87 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     if n > most: raise ValueError(f"n={n} is too many: {G.x.shape[0]} generated and {sides.holdout.x.shape[0]} held-out cells allow {most} a side")
     fitted = np.sort(rng.choice(F.x.shape[0], min(F.x.shape[0], 5000), replace=False))
     space = Space(n_pcs, n_genes, seed=seed).fit(F.x[fitted])
-    def make(c, detected=None, donors=None):
+    def make(c, detected=None, donors=None, depth=None):
         logged = space.log(c.x)
-        return _Set(logged, space.project(logged), logged > 0 if detected is None else detected, c.labels, donors)
-    g, h = make(G, sides.detected), make(H, donors=donors if T is not None else None)
+        return _Set(logged, space.project(logged), logged > 0 if detected is None else detected, c.labels, donors, depth)
+    g, h = make(G, sides.detected, depth=sides.totals[0]), make(H, donors=donors if T is not None else None, depth=depth)
     t = None if T is None else make(T, donors=sides.donors[0])
     f_logged = space.log(F.x[fitted])
     predict = None if F.labels is None or H.labels is None else label_classifier(space.project(f_logged), F.labels[fitted], seed)
-    some = lambda z, most, key: z[np.sort(np.random.default_rng([seed, key]).choice(z.shape[0], min(z.shape[0], most), replace=False))]
-    searched = None if t is None else some(np.arange(len(t.z)), _MOST_TRAINING, 6)
+    some = lambda total, most, key: np.sort(np.random.default_rng([seed, key]).choice(total, min(total, most), replace=False))
+    searched = None if t is None else some(len(t.z), _MOST_TRAINING, 6)
     known = None if t is None else t.z[searched]
+    released = some(len(g.z), _MOST_RELEASED, 7)
     trees = (100 if fast else 250) if trees is None else trees
-    judged, small = _large_enough(h.labels, n)
-    options = dict(top=variable_genes(f_logged, 100), predict=predict, judged=judged, known=known)
-    released = some(g.logged, _MOST_RELEASED, 7)
+    judged = _large_enough(h.labels, n)
+    asked = [k for k in names if not _by_design(k, sides, match_labels)]
+    options = dict(top=variable_genes(f_logged, 100), trees=trees)
     tables = []
     def comparisons():
-        "What is to be measured, as ((kind, repeat), arguments and options of `_measure`); drawn as it is asked for."
+        "What is to be measured, as ((label, kind, repeat), arguments and options of `_measure`); drawn as it is asked for."
         for r in range(repeats):
             rng = np.random.default_rng([seed, 2, r])
-            a, b = _halves(h, n, rng)
+            mine, others = _halves(h.labels if match_labels else None, len(h.z), n, rng)
+            a, b = h.rows(mine), h.rows(others)
             x = g.rows(_draw(g.labels, len(g.z), n, rng, a.labels if match_labels else None))
-            tables.append((x, a, b))
-            memory = _even_grounds(t, a, space, rng) if t is not None and set(names) & set(_EVEN) else []
-            now = options | dict(memory=memory, width=kernel_width(a.z), seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
-                                 learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in names else None)
-            yield ("value", r), (names, x, a), now | dict(trees=trees, released=released)
-            yield ("floor", r), (names, b, a), now | dict(trees=trees)
-            if r > 1: continue                        # the bad ones are far away: two draws and a quarter of the trees tell where
-            bad = [(_SHUFFLE, _shuffled(b, space, rng)), (_COLLAPSE, _collapsed(b, rng))]
-            if b.labels is not None: bad.append((_PERMUTED, b._replace(labels=rng.permutation(b.labels))))
-            for text, s in bad: yield (text, r), ([k for k in names if _TERMS[k][1] == text], s, a), now | dict(trees=max(10, trees // 4), memory=None, known=None)
-    measured = dict(_in_parallel(comparisons(), 2 * repeats + 2 * (2 + (h.labels is not None)), repeats * trees * n, n_jobs, progress))
-    values, floors = ([measured[kind, r] for r in range(repeats)] for kind in ("value", "floor"))
-    ceilings = [_worst(measured, r, names, floors[r]) for r in range(2)]
-    mean = lambda many, k: float(np.mean([x[k] for x in many])) if all(x.get(k) is not None for x in many) else None
+            tables.append((x.labels, a.labels))
+            memory = _even_grounds(t, a, space, rng) if t is not None and set(asked) & set(_EVEN) else []
+            now = options | dict(predict=predict, judged=judged, known=known, memory=memory, seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
+                                 learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in asked else None)
+            held = {}                                 # all there is, of each kind
+            if memory:
+                unseen = rng.permutation(np.delete(np.arange(len(h.z)), mine))[:_MOST_RELEASED]
+                held = {"value": g.logged[released], "floor": h.logged[unseen], _TRAIN: t.logged[rng.choice(len(t.z), len(released))]}
+            yield from _one_draw(None, r, asked, x, a, b, _bad_ones(b, t, space, rng) if r < 2 else {}, now, held)
+    measured = dict(_in_parallel(comparisons(), 2 * repeats + 2 * len({_TERMS[k][1] for k in asked}), repeats * trees * n, n_jobs, progress))
+    values, floors = ([measured[None, kind, r] for r in range(repeats)] for kind in ("value", "floor"))
+    ceilings = [_worst(measured, None, r) for r in range(2)]
     found = {}
     for k in names:
         good, bad, where, bounds = _TERMS[k]
         common = dict(n=n, space=where.replace("PCs", "PCs of training and held-out cells alike" if k in _EVEN else str(space)), seed=seed, good=good, bad=bad, repeats=repeats)
-        if k == "library_size": found[k] = _library_size(sides, n, repeats, seed, common); continue
-        if k == "label_share": found[k] = _label_share(g.labels, h.labels, match_labels, n, repeats, seed, common); continue
-        if k == "genes_per_cell" and (why := _one_depth(sides)): found[k] = Metric(k, note=why, **common); continue
-        if mean(values, k) is None: found[k] = Metric(k, note=_why_not(k, sides, n), **common); continue
-        low, high = interval([v[k] for v in values], bounds)
-        f_low, f_high = interval([v[k] for v in floors], bounds)
-        if k == "memorisation_share": found[k] = _memorisation(values, floors, mean(ceilings, k), common); continue
-        found[k] = Metric(k, mean(values, k), mean(floors, k), mean(ceilings, k), low, high, floor_low=f_low, floor_high=f_high, **common)
-    _add_labels(found, values, floors, tables, H.label_order)
-    _add_details(found, values, floors, small, tables, judged)
-    if "near_duplicate_share" in found and known is not None: found["near_duplicate_share"].details |= _pairs(some(np.arange(len(g.z)), _MOST_RELEASED, 7), g, h, known, sides.train_rows[searched])
-    if match_labels and "label_mix" in found: found["label_mix"] = Metric("label_mix", note="not judged: the draws were given the real label mix", **common)
+        if (why := _by_design(k, sides, match_labels)) or _mean(values, k) is None: found[k] = Metric(k, note=why or _why_not(k, sides, n), **common); continue
+        if k == "memorisation_share": found[k] = _memorisation(values, floors, ceilings, common); continue
+        (low, high), (f_low, f_high) = (interval([x[k] for x in side], bounds) for side in (values, floors))
+        found[k] = Metric(k, _mean(values, k), _mean(floors, k), 1.0 if k == "library_size" else _mean(ceilings, k), low, high, floor_low=f_low, floor_high=f_high, **common)
+    _add_labels(found, values, floors, ceilings, tables, H.label_order)
+    _add_details(found, values, floors, tables, g.labels, h.labels)
+    if "rf_auroc" in found: found["rf_auroc"].details["trees"] = trees
+    if "near_duplicate_share" in found and known is not None: found["near_duplicate_share"].details |= _pairs(released, g, h, known, sides.train_rows[searched])
+    for k in set(_EVEN) & set(found):
+        if found[k].value is not None: found[k].details["released"] = {"generated": len(released), "real": min(len(h.z) - n, _MOST_RELEASED)}
     return found
 
-def _worst(measured, r, names, floor) -> dict:
-    "What bad generators got in draw `r`: each metric from the one that is bad at it."
-    worst = {"nndr": 0.0, "near_duplicate_share": 1.0, "membership_auroc": 1.0}      # of copies, by definition
-    for text in (_SHUFFLE, _COLLAPSE, _PERMUTED):
-        worst |= {k: v for k, v in measured.get((text, r), {}).items() if k in _TERMS and _TERMS[k][1] == text}
-    if "memorisation_share" in names and "memorisation_share" in floor: worst["memorisation_share"] = 1.0 - floor["memorisation_share"] + .5
+def _bad_ones(b, t, space, rng) -> dict:
+    "What the ceiling is (as in `_TERMS`) -> a generator that is bad in that way, with as many cells as `b`."
+    bad = {_SHUFFLE: _shuffled(b, space, rng), _COLLAPSE: _collapsed(b, rng)}
+    if b.labels is not None:
+        kinds, counts = np.unique(b.labels, return_counts=True)
+        bad |= {_PERMUTED: b._replace(labels=rng.permutation(b.labels)), _COMMON: b._replace(labels=np.repeat(kinds[counts.argmax()], len(b.labels)))}
+    if t is not None: bad[_TRAIN] = t.rows(rng.choice(len(t.z), len(b.z)))
+    return bad
+
+def _one_draw(label, r, names, x, a, b, bad, options, held={}):
+    "Generated `x`, other real `b` and the `bad` ones against real `a`, for `_in_parallel`; `held`: kind -> cells for the even grounds."
+    yield (label, "value", r), (names, x, a), options | dict(held=held.get("value"))
+    yield (label, "floor", r), (names, b, a), options | dict(held=held.get("floor"))
+    for text, s in bad.items():                       # they are far away: two draws and a quarter of the trees tell where
+        some = [k for k in names if _TERMS[k][1] == text]
+        few = dict(trees=max(10, options["trees"] // 4)) | (dict(held=held.get(text)) if text == _TRAIN else dict(memory=None, known=None))
+        if some: yield (label, text, r), (some, s, a), options | few
+
+def _worst(measured, label, r) -> dict:
+    "What bad generators got in draw `r`: each metric from the one that is bad at it; per label too."
+    worst = {"by_label": {}}
+    for text in dict.fromkeys(term[1] for term in _TERMS.values()):
+        got, own = measured.get((label, text, r), {}), lambda d: {k: v for k, v in d.items() if k in _TERMS and _TERMS[k][1] == text}
+        worst["by_label"] |= own(got.get("by_label", {}))
+        worst |= own(got)
     return worst
+
+def _mean(many, k) -> float | None:
+    "Mean of what the draws found for metric `k`; None where one of them did not find it."
+    return float(np.mean([x[k] for x in many])) if many and all(x.get(k) is not None for x in many) else None
 
 def _one(key, arguments, options):
     "(key, `_measure`), on one thread, so that sums are taken in one order whatever the number of cores."
@@ -451,96 +488,67 @@ def _in_parallel(comparisons, total: int, work: int, n_jobs: int, progress: bool
     done = Parallel(n_jobs if work >= 100_000 else 1, return_as="generator")(delayed(_one)(*c) for c in comparisons)
     return tqdm(done, total=total, desc="judging", unit="comparison", disable=not progress)
 
-def _large_enough(labels, n, least: int = 10):
-    "Labels expected `least` times among `n` held-out cells, and those that are too small to judge."
-    if labels is None: return [], []
-    large, small = judged_labels(labels, max(1, math.ceil(least * len(labels) / n)))
-    return (large, small) if len(large) > 1 else ([], large + small)
+def _large_enough(labels, n, least: int = 10) -> list:
+    "Labels expected `least` times among `n` held-out cells; none, if there are no two of them."
+    large = [] if labels is None else judged_labels(labels, max(1, math.ceil(least * len(labels) / n)))[0]
+    return large if len(large) > 1 else []
 
 # %% ../nbs/30e_judging.ipynb #277ea3fd
 def _why_not(name, sides, n) -> str:
     if name in _EVEN:
         return "not judged: no training cells were given" if sides.train is None else f"not judged: fewer than {n} training cells"
     if name in ("nndr", "near_duplicate_share"): return "not judged: no training cells were given"
-    if name in _BY_LABEL:
+    if name == "label_share": return "not judged: both sides need labels"
+    if name in _STUDIED:
         if sides.label_key is None: return "not judged: both sides need labels"
         return f"not judged: no two labels have 10 cells in a draw of {n}"
     if name in ("label_agreement", "label_mix"): return "not judged: both sides need labels, at least two of them" if name == "label_agreement" else "not judged: the real cells have no two labels"
     return "not judged"
 
-def _memorisation(values, floors, ceiling, common) -> Metric:
+def _memorisation(values, floors, ceilings, common) -> Metric:
     "The share, corrected in each draw by the share that real cells B get against the same training and held-out cells."
-    v, f = (np.array([x["memorisation_share"] for x in side]) for side in (values, floors))
+    v, f, c = (np.array([x["memorisation_share"] for x in side]) for side in (values, floors, ceilings))
     low, high = interval(.5 + v - f, (0, 1))
     spread = np.diff(interval(v - f))[0] / 2          # what chance does to a share of 0.5
-    return Metric("memorisation_share", float(np.clip(.5 + (v - f).mean(), 0, 1)), .5, min(1.0, ceiling), low, high,
-                  floor_low=max(0.0, .5 - spread), floor_high=min(1.0, .5 + spread), note="0.5 + generated share - share of other real cells in the same draws", details={"share": float(v.mean()), "share_of_real": float(f.mean())}, **common)
+    return Metric("memorisation_share", float(np.clip(.5 + (v - f).mean(), 0, 1)), .5, float(np.clip(.5 + (c - f[:len(c)]).mean(), 0, 1)), low, high,
+                  floor_low=max(0.0, .5 - spread), floor_high=min(1.0, .5 + spread), note="0.5 + generated share - share of other real cells in the same draws", details={"share": float(v.mean()), "share_of_real": float(f.mean()), "share_of_copies": float(c.mean())}, **common)
 
 def _one_depth(sides) -> str:
     "A note where all generated cells have the same depth, else an empty string."
     total = sides.totals[0] if sides.totals[0] is not None else np.asarray(sides.generated.x.sum(1), dtype=float).ravel()
     return f"constant by design: every generated cell sums to {total.mean():,.0f}; not judged" if total.std() < 1e-3 * max(total.mean(), 1e-12) else ""
 
-def _library_size(sides, n, repeats, seed, common) -> Metric:
-    "Kolmogorov-Smirnov distance between log10 library sizes, where both sides have counts."
-    from scipy.stats import ks_2samp
+def _by_design(name, sides, match_labels) -> str:
+    "Why `name` is not judged, where that is known before anything is measured; else an empty string."
     g, h = sides.totals
-    if why := _one_depth(sides) or (g is None and "not judged: the generated cells have no counts"): return Metric("library_size", note=why, **common)
-    if h is None or h.std() < 1e-3 * max(h.mean(), 1e-12): return Metric("library_size", note="not judged: the held-out cells are normalised, their depths are not known", **common)
-    values, floors = [], []
-    for r in range(repeats):
-        order = np.random.default_rng([seed, 3, r]).permutation(len(h))
-        a, b = h[order[:n]], h[order[n:2 * n]]
-        values.append(ks_2samp(np.random.default_rng([seed, 4, r]).choice(g, n, replace=False), a).statistic); floors.append(ks_2samp(b, a).statistic)
-    (low, high), (f_low, f_high) = interval(values, (0, 1)), interval(floors, (0, 1))
-    return Metric("library_size", float(np.mean(values)), float(np.mean(floors)), 1.0, low, high, floor_low=f_low, floor_high=f_high,
-                  **(common | {"bad": "no depth in common (the largest possible distance)"}))
-
-def _label_share(g, h, match_labels, n, repeats, seed, common) -> Metric:
-    "Total variation of label shares; draws are random here, for A and B have the same mix on purpose."
-    name = "label_share"
-    if g is None or h is None: return Metric(name, note="not judged: both sides need labels", **common)
-    if match_labels: return Metric(name, note="not judged: the draws were given the real label mix", **common)
-    values, floors, least = [], [], []
-    for r in range(repeats):
-        rng = np.random.default_rng([seed, 5, r])
-        order = rng.permutation(len(h))
-        a, b, x = h[order[:n]], h[order[n:2 * n]], rng.choice(g, n, replace=False)
-        values.append(label_share(x, a)); floors.append(label_share(b, a)); least.append(1 - np.unique(a, return_counts=True)[1].max() / n)
-    (low, high), (f_low, f_high) = interval(values, (0, 1)), interval(floors, (0, 1))
-    names = natsorted(set(g.tolist()) | set(h.tolist()))
-    shares = {side: dict(zip(names, _shares(x, names).tolist())) for side, x in (("generated", g), ("real", h))}
-    return Metric(name, float(np.mean(values)), float(np.mean(floors)), float(np.mean(least)), low, high, floor_low=f_low, floor_high=f_high, details=shares, **common)
+    if name in ("library_size", "genes_per_cell") and (why := _one_depth(sides)): return why
+    if name == "library_size" and g is None: return "not judged: the generated cells have no counts"
+    if name == "library_size" and (h is None or h.std() < 1e-3 * max(h.mean(), 1e-12)): return "not judged: the held-out cells are normalised, their depths are not known"
+    if name in ("label_share", "label_mix") and match_labels and sides.generated.labels is not None: return "not judged: the draws were given the real label mix"
+    return ""
 
 # %% ../nbs/30e_judging.ipynb #576d2064
-_BY_LABEL = ("de_correlation", "de_slope", "tstr", "trts")
+_STUDIED = ("de_correlation", "de_slope", "tstr", "trts")
 
-def _add_details(found, values, floors, small, tables, judged) -> None:
-    "Labels one by one and those too small, curves of the forests, donors."
-    mean = lambda side, *path: float(np.mean([_at(x, *path) for x in side]))
-    for k in set(_BY_LABEL) & set(found):
-        if found[k].value is None: continue
-        for l in judged:
-            found[k].by_label[l] = {"value": mean(values, "by_label", k, l), "floor": mean(floors, "by_label", k, l),
-                                    "n": round(float(np.mean([(s[1].labels == l).sum() for s in tables])), 1)}
-        if small:
-            found[k].details["too_small"] = small
-            found[k].note = "too few cells to judge: " + ", ".join(small)
+def _add_details(found, values, floors, tables, g_labels, h_labels) -> None:
+    "Curves of the forests, the attacker's success with each donor, shares of the labels, the confusion of labels."
     if "rf_auroc" in found:
         curve = lambda side: np.mean([x["roc"]["tpr"] for x in side], axis=0).round(4).tolist()
         found["rf_auroc"].details |= {"fpr": values[0]["roc"]["fpr"], "tpr": curve(values), "tpr_floor": curve(floors)}
     m = found.get("membership_auroc")
     if m is not None and m.value is not None:
         attacks = [x for v in values for x in v["attacks"]]
-        m.details["tpr_at_1"] = mean(attacks, "tpr_at_1")
+        m.details["tpr_at_1"] = _mean(attacks, "tpr_at_1")
         if "by_donor" in attacks[0]:
             for d in natsorted({d for x in attacks for d in x["by_donor"]}):
                 m.details.setdefault("by_donor", {})[d] = float(np.mean([x["by_donor"][d] for x in attacks if d in x["by_donor"]]))
-            m.details["donor_auroc"] = None if any(x["donor_auroc"] is None for x in attacks) else mean(attacks, "donor_auroc")
-
-def _at(x, *path):
-    for k in path: x = x[k]
-    return x
+            m.details["donor_auroc"] = _mean(attacks, "donor_auroc")
+    if "label_share" in found and found["label_share"].value is not None:
+        kinds = natsorted(set(g_labels.tolist()) | set(h_labels.tolist()))
+        found["label_share"].details |= {side: dict(zip(kinds, _shares(y, kinds).tolist())) for side, y in (("generated", g_labels), ("real", h_labels))}
+    if "label_agreement" in found and found["label_agreement"].value is not None:
+        table = label_agreement(np.concatenate([v["predicted"] for v in values]), np.concatenate([t[0] for t in tables]))["confusion"]
+        found["label_agreement"].details["confusion"] = {"labels": list(table.index), "counts": table.values.tolist()}
 
 def _pairs(asked, g, h, known, rows, most: int = 20) -> dict:
     "The generated cells nearest to their originals, as row numbers of what was given; all generated against all held-out cells."
@@ -549,25 +557,22 @@ def _pairs(asked, g, h, known, rows, most: int = 20) -> dict:
     return {"pairs": pairs, "found": len(table), "searched": len(asked), "holdout_distance": table.attrs["holdout_distance"], "holdout_ratio": table.attrs["holdout_ratio"]}
 
 # %% ../nbs/30e_judging.ipynb #c2b2b7b0
-def _add_labels(found, values, floors, tables, order) -> None:
-    "Fill `by_label` of recall, coverage and label_agreement, and the confusion table, from all repeats together."
-    def pooled(flags, labels, l): 
-        got = np.concatenate([f[y == l] for f, y in zip(flags, labels)])
-        return (float(got.mean()), len(got) / len(flags)) if len(got) else (None, 0)
-    if tables[0][1].labels is None: return
-    for name, key in (("recall", "recalled"), ("coverage", "covered")):
-        if name not in found or key not in values[0]: continue
-        for l in order:
-            (v, m), (f, _) = (pooled([x[key] for x in side], [t[1].labels for t in tables], l) for side in (values, floors))
-            if m: found[name].by_label[l] = {"value": v, "floor": f, "n": round(m, 1)}
-    if "label_agreement" in found and found["label_agreement"].value is not None:
-        asked = [t[0].labels for t in tables]
-        hits = [[v["predicted"] == y for v, y in zip(side, labels)] for side, labels in ((values, asked), (floors, [t[2].labels for t in tables]))]
+def _entry(values, floors, ceilings, bounds, n) -> dict:
+    "One label of one metric, as in `Metric.by_label`, from what the draws found; None where they found nothing, or too little for an interval."
+    value, floor, ceiling = (float(np.mean(x)) if len(x) else None for x in (values, floors, ceilings))
+    low, high = interval(values, bounds) if len(values) > 1 else (None, None)
+    return {"value": value, "floor": floor, "ceiling": ceiling, "low": low, "high": high, "n": n}
+
+def _add_labels(found, values, floors, ceilings, tables, order) -> None:
+    "Fill `by_label` of the metrics that are asked label by label in draws of all cells, and name the labels too small for it."
+    for k in ("recall", "coverage", "label_agreement", *_STUDIED):
+        if k not in found or found[k].value is None or not order: continue
+        m, asked = found[k], [t[k != "label_agreement"] for t in tables]       # a cell counts for the label that it was made for, or has
+        of = lambda side, l: [x["by_label"][k][l] for x in side if l in x["by_label"].get(k, {})]
         for l in dict.fromkeys([*order, *natsorted(set(np.concatenate(asked).tolist()))]):
-            (v, m), (f, _) = pooled(hits[0], asked, l), pooled(hits[1], [t[2].labels for t in tables], l)
-            found["label_agreement"].by_label[l] = {"value": v, "floor": f, "n": round(m, 1)}
-        table = label_agreement(np.concatenate([v["predicted"] for v in values]), np.concatenate(asked))["confusion"]
-        found["label_agreement"].details["confusion"] = {"labels": list(table.index), "counts": table.values.tolist()}
+            if v := of(values, l): m.by_label[l] = _entry(v, of(floors, l), of(ceilings, l), _TERMS[k][3], round(float(np.mean([(y == l).sum() for y in asked])), 1))
+        m.details["too_small"] = [l for l in order if l not in m.by_label]
+        if k in _STUDIED and m.details["too_small"]: m.note = "too few cells to judge: " + ", ".join(m.details["too_small"])
 
 # %% ../nbs/30e_judging.ipynb #e361e49f
 QUESTIONS = {"apart": ("rf_auroc", "mmd", "lisi", "energy", "sliced_wasserstein"),
