@@ -253,7 +253,7 @@ def _measure(names, g: _Set, a: _Set, predict=None, top=None, memory=None, trees
     """The metrics `names` of `g` for real `a`; what does not apply is left out.
 
     predict, learned: label classifiers of the space's real cells and of `a`; judged: labels large enough; known: training cells in PCs;
-    limit: `nearest_training` of `a` to them; memory: even grounds, and held: log1p cells to be compared there, of the kind of `g` and more.
+    limit: `nearest_training` of `a` to them; memory: `_even_grounds`; held: see `_attack`.
     """
     out, by, want = {}, {}, lambda *some: any(s in names for s in some)
     if want("mmd"): out["mmd"] = mmd(g.z, a.z)
@@ -308,8 +308,8 @@ def _study(want, g, a, judged, learned, seed) -> tuple:
     return out, by
 
 def _attack(want, memory, held) -> dict:
-    "Both questions that compare training with held-out cells, of log1p cells `held`; means over the even grounds."
-    out, asked = {}, [(even.project(held), t, h) for even, t, h in memory]
+    "Both questions that compare training with held-out cells, of log1p cells `held`, by default each ground's other real cells; means over the even grounds."
+    out, asked = {}, [(even.project(others if held is None else held), t, h) for even, t, h, others in memory]
     if want("memorisation_share"): out["memorisation_share"] = float(np.mean([memorisation_share(z, t.z, h.z) for z, t, h in asked]))
     if want("membership_auroc"):
         found = [membership_inference_auroc(z, t.z, h.z, t.donors, h.donors) for z, t, h in asked]
@@ -332,16 +332,20 @@ def _draw(labels, total: int, n: int, rng, like=None) -> np.ndarray:
     rest = np.setdiff1d(np.arange(total), chosen)
     return np.concatenate([chosen, rng.choice(rest, n - len(chosen), replace=False)])
 
-def _even_grounds(t: _Set, a: _Set, space, rng, most: int = 4) -> list:
-    "For up to `most` disjoint draws of training cells, as many as there are held-out cells `a`: a space fitted on both alike, and both in it."
+def _even_grounds(t: _Set, h: _Set, halves, space, rng, most: int = 2) -> list:
+    """Where training cells meet held-out ones as equals: (a space fitted on both alike, as many of `t` as of `h`, both in that space, log1p cells
+    of the other held-out cells); up to `most` disjoint draws of training cells for each of the `halves`, row numbers of `h`."""
     import scipy.sparse as sp
-    left, grounds = np.arange(t.logged.shape[0]), []
-    while len(left) >= len(a.z) and len(grounds) < most:
-        pick = _draw(None if t.labels is None else t.labels[left], len(left), len(a.z), rng, a.labels)
-        mine = t.rows(left[pick])
-        even = Space(space.n_pcs, space.n_genes, seed=space.seed).fit_logged(sp.vstack([mine.logged, a.logged]).tocsr())
-        grounds.append((even, mine._replace(z=even.project(mine.logged)), a._replace(z=even.project(a.logged))))
-        left = np.delete(left, pick)
+    grounds = []
+    for mine in halves:
+        a, left = h.rows(mine), np.arange(t.logged.shape[0])
+        others = h.logged[rng.permutation(np.delete(np.arange(len(h.z)), mine))[:_MOST_RELEASED]]
+        for _ in range(min(most, len(left) // len(mine))):
+            pick = _draw(None if t.labels is None else t.labels[left], len(left), len(mine), rng, a.labels)
+            known = t.rows(left[pick])
+            even = Space(space.n_pcs, space.n_genes, seed=space.seed).fit_logged(sp.vstack([known.logged, a.logged]).tocsr())
+            grounds.append((even, known._replace(z=even.project(known.logged)), a._replace(z=even.project(a.logged)), others))
+            left = np.delete(left, pick)
     return grounds
 
 # %% ../nbs/30e_judging.ipynb #be1b9cc2
@@ -418,17 +422,16 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
             a, b = h.rows(mine), h.rows(others)
             x = g.rows(_draw(g.labels, len(g.z), n, rng, a.labels if match_labels else None))
             tables.append((x.labels, a.labels))
-            memory = _even_grounds(t, a, space, rng) if t is not None and set(asked) & set(_EVEN) else []
+            memory = _even_grounds(t, h, (mine, others), space, rng) if t is not None and set(asked) & set(_EVEN) else []
             now = options | dict(predict=predict, judged=judged, known=known, memory=memory, seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
                                  learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in asked else None)
-            held = {}                                 # all there is, of each kind
-            if memory:
-                unseen = rng.permutation(np.delete(np.arange(len(h.z)), mine))[:_MOST_RELEASED]
-                held = {"value": g.logged[released], "floor": h.logged[unseen], _TRAIN: t.logged[rng.choice(len(t.z), len(released))]}
-            yield from _one_draw(None, r, asked, x, a, b, _bad_ones(b, t, space, rng) if r < 2 else {}, now, held)
-    measured = dict(_in_parallel(comparisons(), 2 * repeats + 2 * len({_TERMS[k][1] for k in asked}), repeats * trees * n, n_jobs, progress))
+            held = {} if not memory else {"value": g.logged[released], _TRAIN: t.logged[rng.choice(len(t.z), len(released))]}
+            bad = _bad_ones(b, space, rng) if r < 2 else {}                    # they are far away: two draws tell where
+            if t is not None: bad[_TRAIN] = t.rows(rng.choice(len(t.z), n))   # these are not
+            yield from _one_draw(None, r, asked, x, a, b, bad, now, held)
+    measured = dict(_in_parallel(comparisons(), sum(repeats if bad == _TRAIN else 2 for bad in {_TERMS[k][1] for k in asked}) + 2 * repeats, repeats * trees * n, n_jobs, progress))
     values, floors = ([measured[None, kind, r] for r in range(repeats)] for kind in ("value", "floor"))
-    ceilings = [_worst(measured, None, r) for r in range(2)]
+    ceilings = [_worst(measured, None, r) for r in range(repeats)]
     found = {}
     for k in names:
         good, bad, where, bounds = _TERMS[k]
@@ -436,7 +439,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
         if (why := _by_design(k, sides, match_labels)) or _mean(values, k) is None: found[k] = Metric(k, note=why or _why_not(k, sides, n), **common); continue
         if k == "memorisation_share": found[k] = _memorisation(values, floors, ceilings, common); continue
         (low, high), (f_low, f_high) = (interval([x[k] for x in side], bounds) for side in (values, floors))
-        found[k] = Metric(k, _mean(values, k), _mean(floors, k), 1.0 if k == "library_size" else _mean(ceilings, k), low, high, floor_low=f_low, floor_high=f_high, **common)
+        found[k] = Metric(k, _mean(values, k), _mean(floors, k), 1.0 if k == "library_size" else _mean([c for c in ceilings if k in c], k), low, high, floor_low=f_low, floor_high=f_high, **common)
     _add_labels(found, values, floors, ceilings, tables, H.label_order)
     _add_details(found, values, floors, tables, g.labels, h.labels)
     if "rf_auroc" in found: found["rf_auroc"].details["trees"] = trees
@@ -445,20 +448,19 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
         if found[k].value is not None: found[k].details["released"] = {"generated": len(released), "real": min(len(h.z) - n, _MOST_RELEASED)}
     return found
 
-def _bad_ones(b, t, space, rng) -> dict:
+def _bad_ones(b, space, rng) -> dict:
     "What the ceiling is (as in `_TERMS`) -> a generator that is bad in that way, with as many cells as `b`."
     bad = {_SHUFFLE: _shuffled(b, space, rng), _COLLAPSE: _collapsed(b, rng)}
     if b.labels is not None:
         kinds, counts = np.unique(b.labels, return_counts=True)
         bad |= {_PERMUTED: b._replace(labels=rng.permutation(b.labels)), _COMMON: b._replace(labels=np.repeat(kinds[counts.argmax()], len(b.labels)))}
-    if t is not None: bad[_TRAIN] = t.rows(rng.choice(len(t.z), len(b.z)))
     return bad
 
 def _one_draw(label, r, names, x, a, b, bad, options, held={}):
     "Generated `x`, other real `b` and the `bad` ones against real `a`, for `_in_parallel`; `held`: kind -> cells for the even grounds."
     yield (label, "value", r), (names, x, a), options | dict(held=held.get("value"))
-    yield (label, "floor", r), (names, b, a), options | dict(held=held.get("floor"))
-    for text, s in bad.items():                       # they are far away: two draws and a quarter of the trees tell where
+    yield (label, "floor", r), (names, b, a), options
+    for text, s in bad.items():                       # a quarter of the trees will do
         some = [k for k in names if _TERMS[k][1] == text]
         few = dict(trees=max(10, options["trees"] // 4)) | (dict(held=held.get(text)) if text == _TRAIN else dict(memory=None, known=None))
         if some: yield (label, text, r), (some, s, a), options | few
@@ -510,7 +512,7 @@ def _memorisation(values, floors, ceilings, common) -> Metric:
     v, f, c = (np.array([x["memorisation_share"] for x in side]) for side in (values, floors, ceilings))
     low, high = interval(.5 + v - f, (0, 1))
     spread = np.diff(interval(v - f))[0] / 2          # what chance does to a share of 0.5
-    return Metric("memorisation_share", float(np.clip(.5 + (v - f).mean(), 0, 1)), .5, float(np.clip(.5 + (c - f[:len(c)]).mean(), 0, 1)), low, high,
+    return Metric("memorisation_share", float(np.clip(.5 + (v - f).mean(), 0, 1)), .5, float(np.clip(.5 + (c - f).mean(), 0, 1)), low, high,
                   floor_low=max(0.0, .5 - spread), floor_high=min(1.0, .5 + spread), note="0.5 + generated share - share of other real cells in the same draws", details={"share": float(v.mean()), "share_of_real": float(f.mean()), "share_of_copies": float(c.mean())}, **common)
 
 def _one_depth(sides) -> str:
