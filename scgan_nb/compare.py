@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 import numpy as np
 from .judging import QUESTIONS, align, headline, judge, most_cells
-from .report import (SECTIONS, WORDS, Report, _about, _png, _ready, label_columns, number, open_cells, page, poorly_covered, save_pair,
+from .report import (SECTIONS, WORDS, Report, _about, _how, _png, _ready, label_columns, number, open_cells, page, poorly_covered, save_pair,
                              title_of, verdict, versions_line)
 
 # %% auto #0
@@ -190,13 +190,14 @@ def compare(generators, holdout, train=None, labels_key: str | None = "cluster",
         real = next(iter(sides.values())).holdout.x.shape[0]
         real = real // 2 if train is not None and fit_on == "train" else (real - real // 3) // 2
         n = min(most_cells(fast), real, *(s.generated.x.shape[0] for s in sides.values()))
+    how = _how(repeats, seed, fast, match_labels, trees, fit_on, train)
     reports, names = {}, list(sides)
     if progress:
         from tqdm.auto import tqdm
         names = tqdm(names, desc="judging", unit="generator")
     for name in names:
-        metrics = judge(sides[name], n=n, fast=fast, seed=seed, repeats=repeats, only=only, match_labels=match_labels, n_jobs=n_jobs, trees=trees, fit_on=fit_on)
-        notes, about = _about(sides[name], metrics, opened[name][2] + said_holdout + said_train + ([said] if said else []), repeats, seed, fast, match_labels)
+        metrics = judge(sides[name], n=n, only=only, n_jobs=n_jobs, **how)
+        notes, about = _about(sides[name], metrics, opened[name][2] + said_holdout + said_train + ([said] if said else []), how)
         reports[name] = Report(metrics, notes, [], about, name)
     about = {k: v for k, v in next(iter(reports.values())).about.items() if k != "sizes"}
     about["sizes"] = (", ".join(f"{name} {s.generated.x.shape[0]:,}" for name, s in sides.items()) + f" generated cells, against {_size(holdout):,} held-out real cells"

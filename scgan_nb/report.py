@@ -59,11 +59,12 @@ def title_of(name: str) -> str:
     return WORDS.get(name, (name,))[0]
 
 # %% ../nbs/33_report.ipynb #3b3612c7
-VERDICTS = ("like real cells", "close to real cells", "off", "far off", "cannot tell", "not judged")
+VERDICTS = ("like real cells", "close to real cells", "off", "far off", "cannot tell", "not judged", "by construction")
 
 def verdict(m: Metric) -> str:
-    "One of `VERDICTS`; 'cannot tell' where real cells cannot be told from the bad generator either."
+    "One of `VERDICTS`; 'cannot tell' where real cells cannot be told from the bad generator either; 'by construction' where the generator was given the answer."
     if m.value is None: return "not judged"
+    if m.details.get("by_construction"): return "by construction"
     if m.score is None: return "cannot tell"
     worst = max(m.error(f) for f in (m.floor, m.floor_low, m.floor_high) if f is not None)
     if m.error(m.value) <= worst: return "like real cells"
@@ -502,21 +503,28 @@ def _pictures(sides, metrics: dict, seed: int, progress: bool = False, most: int
     return [dict(key=k, width=w, title=t, caption=c, alt=a, png=_png(make())) for k, w, t, make, c, a in makers]
 
 # %% ../nbs/33_report.ipynb #b755ff0d
-def _about(sides, metrics, notes, repeats, seed, fast, match_labels) -> tuple:
-    "(notes on the method, what the report is about)"
+def _how(repeats, seed, fast, match_labels, trees, fit_on, train) -> dict:
+    "What `judge` is asked for, with what it takes where nothing was said; goes into `about`."
+    return dict(repeats=repeats, seed=seed, fast=fast, match_labels=match_labels, trees=(100 if fast else 250) if trees is None else trees,
+                fit_on="holdout" if train is None else fit_on)
+
+def _about(sides, metrics, notes, how) -> tuple:
+    "(notes on the method, what the report is about); `how` from `_how`."
     import datetime
-    first = next(iter(metrics.values()))
-    sizes = (f"{sides.generated.x.shape[0]:,} generated and {sides.holdout.x.shape[0]:,} held-out real cells"
+    first, real = next(iter(metrics.values())), sides.holdout.x.shape[0]
+    sizes = (f"{sides.generated.x.shape[0]:,} generated and {real:,} held-out real cells"
              + (f", {sides.train.x.shape[0]:,} training cells" if sides.train is not None else ", no training cells given") + f", {sides.generated.x.shape[1]:,} genes")
     ceilings = dict.fromkeys(x.bad for x in metrics.values() if x.bad and x.value is not None)
+    fitted = (f"a third of the held-out cells ({real // 3:,} of {real:,}), set aside for it and not judged with" if how["fit_on"] == "holdout" else "the training cells")
     notes = notes + sides.notes + [
-        f"The space (variable genes, principal components) was fitted on {'the training cells' if sides.train is not None else 'a third of the held-out cells, set aside for it'}; all others were projected into it."
+        f"The space (variable genes, principal components) was fitted on {fitted}; all others were projected into it."
         + " Where nothing else is said, numbers are from: " + next((x.space for x in metrics.values() if "PCs of" in x.space), first.space) + ".",
-        f"Each number is the mean of {repeats} draws. In each, held-out cells are cut into two halves of equal label mix; one is the yardstick and the other is the floor.",
+        f"Each number is the mean of {how['repeats']} draws. In each, held-out cells are cut into two halves of equal label mix; one is the yardstick and the other is the floor.",
+        "Generated cells were drawn " + ("in the label mix of the real cells." if how["match_labels"] else "at random, in the label mix in which they came."),
+        f"A random forest has {how['trees']:,} trees.",
         "Ceilings: " + "; ".join(f"{bad} ({', '.join(title_of(k) for k, x in metrics.items() if x.bad == bad)})" for bad in ceilings) + "."]
     if sides.label_key: notes.append(f"Labels: {', '.join(sides.holdout.label_order)}.")
-    if match_labels: notes.append("Generated cells were drawn in the label mix of the real cells.")
-    return notes, {"sizes": sizes, "drawn": f"{first.n} cells a side in {repeats} draws, seed {seed}", "n": first.n, "repeats": repeats, "seed": seed, "fast": fast,
+    return notes, {"sizes": sizes, "drawn": f"{first.n} cells a side in {how['repeats']} draws, seed {how['seed']}", "n": first.n, **how,
                    "versions": versions(), "date": datetime.date.today().isoformat()}
 
 def versions() -> dict:
@@ -573,8 +581,9 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
     generated, holdout, train = (o[0] for o in opened)
     options = (align_options | {"labels_key": labels_key} if "real_labels_key" in align_options else label_columns(generated, holdout, labels_key) | align_options)
     sides = align(generated, holdout, train, donor_key=donor_key, **options)
-    metrics = judge(sides, n=n, fast=fast, seed=seed, repeats=repeats, progress=progress, only=only, match_labels=match_labels, n_jobs=n_jobs, trees=trees, fit_on=fit_on)
-    notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], repeats, seed, fast, match_labels)
+    how = _how(repeats, seed, fast, match_labels, trees, fit_on, train)
+    metrics = judge(sides, n=n, progress=progress, only=only, n_jobs=n_jobs, **how)
+    notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], how)
     drawn = _pictures(sides, metrics, seed, progress, 1000 if fast else 2000) if pictures else []
     for p in metrics["near_duplicate_share"].details.get("pairs", []) if "near_duplicate_share" in metrics else []:
         p |= {"generated": int(opened[0][1][p["generated"]]), "train": int(opened[2][1][p["train"]])}          # as in the file

@@ -97,6 +97,18 @@ def test_page_and_numbers_agree(page):
     assert {"metrics", "published", "differs"} <= set(found["presets"]["scdiffusion"]) and "scDiffusion, its example" in text
 
 
+def test_the_page_says_what_the_space_was_fitted_on(page, cells):
+    from scgan_nb import evaluate
+    about, text = json.loads((page / "report.json").read_text())["about"], (page / "report.html").read_text(encoding="utf-8")
+    assert {k: about[k] for k in ("fit_on", "match_labels", "trees", "repeats", "seed", "fast")} == {"fit_on": "holdout", "match_labels": False, "trees": 20, "repeats": 2, "seed": 3, "fast": True}
+    assert "fitted on a third of the held-out cells (233 of 700), set aside" in text and "fitted on the training cells" not in text
+    _, sides = cells
+    for train, fit_on, done in ((sides["train"], "train", "train"), (None, "train", "holdout"), (None, "holdout", "holdout")):
+        report = evaluate(sides["more"], sides["holdout"], train, only=["mmd"], repeats=2, pictures=False, progress=False, fit_on=fit_on, match_labels=done == "train")
+        assert report.to_dict()["about"]["fit_on"] == done and report.about["match_labels"] == (done == "train")
+        assert ("fitted on the training cells" in report.html()) == (done == "train") and ("in the label mix of the real cells" in report.html()) == (done == "train")
+
+
 def test_notebook_gives_the_same_numbers_for_the_same_seed(page, cells, tmp_path):
     "In another process, by papermill: byte for byte, but for the date."
     folder, _ = cells
