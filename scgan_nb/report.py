@@ -14,8 +14,9 @@ from .judging import QUESTIONS, Metric, align, headline, judge
 from .metrics import check_linear
 
 # %% auto #0
-__all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
-           'poorly_covered', 'render', 'versions_line', 'open_cells', 'label_columns', 'versions', 'evaluate']
+__all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number', 'direction',
+           'where', 'poorly_covered', 'label_verdict', 'label_cell', 'render', 'versions_line', 'open_cells',
+           'label_columns', 'versions', 'evaluate']
 
 # %% ../nbs/33_report.ipynb #6d51fd22
 WORDS = {"rf_auroc": ("Random forest AUROC", "Can a classifier tell generated cells from real ones? 0.5: it can only guess."),
@@ -109,17 +110,27 @@ class Report:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
     def labels(self) -> dict:
-        "label -> metric -> {value, floor, n}."
+        """label -> metric -> {value, floor, ceiling, low, high, n, space, seed, good}; None is not known.
+
+        A metric for which the label has too few cells is there with the `note` "too few cells to judge".
+        """
         found = {}
         for k, m in self.metrics.items():
-            for l, d in m.by_label.items(): found.setdefault(l, {})[k] = d
+            start = dict.fromkeys(("value", "floor", "ceiling", "low", "high", "n")) | {"space": m.space, "seed": m.seed, "good": m.good}
+            for l, d in m.by_label.items(): found.setdefault(l, {})[k] = start | d
+            for l in m.details.get("too_small", []): found.setdefault(l, {}).setdefault(k, dict(start))["note"] = "too few cells to judge"
         return found
+
+    @property
+    def too_small(self) -> dict:
+        "metric -> labels that have too few cells for it; metrics without such labels are left out."
+        return {k: list(m.details["too_small"]) for k, m in self.metrics.items() if m.details.get("too_small")}
 
     def to_dict(self) -> dict:
         "All of it but the pictures, as plain values."
         return {"schema": 2, "headline": self.headline, "questions": headline(self.metrics)["questions"], "terms": self.terms,
                 "metrics": {k: m.to_dict() | {"verdict": verdict(m)} for k, m in self.metrics.items()},
-                "labels": self.labels(), "presets": self.presets, "notes": self.notes, "about": self.about}
+                "labels": self.labels(), "too_small": self.too_small, "presets": self.presets, "notes": self.notes, "about": self.about}
 
     def html(self) -> str:
         "The whole page, self-contained."
@@ -165,11 +176,14 @@ CSS = """
 .sg .figures{display:flex;flex-wrap:wrap;gap:0 1.6rem;align-items:flex-start} .sg figure.wide,.sg figure.narrow{flex:0 0 100%} .sg figure.half{flex:0 1 28rem} .sg figure.narrow img{width:42rem} .sg figure.half img{width:28rem}
 .sg figcaption{font-size:.9rem;color:var(--soft);max-width:46rem} .sg ul{padding-left:1.2rem;margin:.4rem 0;max-width:50rem} .sg li{margin:.3rem 0}
 .sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem;width:auto} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
+.sg summary{cursor:pointer;color:var(--link);padding:.5rem 0;margin-top:.6rem} .sg .many{width:auto;font-size:.85rem} .sg .many th,.sg .many td{padding:.35rem .5rem} .sg .many thead th{white-space:normal;min-width:5.2rem} .sg .many tbody th{position:sticky;left:0;background:var(--back);min-width:7rem;max-width:9rem}
+.sg .v0{border-left:4px solid #009e73} .sg .v1{border-left:4px solid #56b4e9} .sg .v2{border-left:4px solid #e69f00;background:rgba(230,159,0,.14)} .sg .v3{border-left:4px solid #d55e00;background:rgba(213,94,0,.18)}
 .sg .published tbody th{min-width:11rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .first tbody th{min-width:10rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
-@media (max-width:640px){.sg{padding:.6rem .8rem 2rem}.sg .big{font-size:2.8rem}
+@media screen and (max-width:640px){.sg{padding:.6rem .8rem 2rem}.sg .big{font-size:2.8rem}
  .sg .cards thead{position:absolute;left:-9999px}.sg .cards tr{display:block;border:1px solid var(--line);border-radius:8px;margin:.6rem 0;padding:.4rem .6rem;background:var(--card)}
  .sg .cards tbody th,.sg .cards td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.15rem 0;text-align:right;white-space:normal}
  .sg .cards tbody th{display:block;text-align:left} .sg .cards td::before{content:attr(data-l);color:var(--soft);text-align:left;flex:none} .sg .cards .track{flex:1;min-width:5rem} .sg .cards td>div{flex:1}
+ .sg .cards td[class*=v]{border-left:4px solid transparent;padding-left:.5rem;margin-left:-.6rem} .sg .cards td.v0{border-left-color:#009e73} .sg .cards td.v1{border-left-color:#56b4e9} .sg .cards td.v2{border-left-color:#e69f00} .sg .cards td.v3{border-left-color:#d55e00}
  .sg .cards tr.group{border:0;background:none;margin:1.4rem 0 .2rem;padding:0} .sg .cards tr.group th{background:none;border:0;padding:0}
  .sg figure.wide .wrap img{max-width:none;width:46rem}}
 @media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10pt;padding:0} body.sgb{background:#fff} .sg nav{display:none} .sg tr{break-inside:avoid} .sg h2,.sg h3,.sg tr.group{break-after:avoid} .sg figure img{max-height:20cm}
@@ -195,10 +209,10 @@ _TOP = """
 
 _NUMBERS = """
 <h2 id="numbers">The numbers</h2>
-<p><strong>Floor</strong>: what other held-out real cells get in place of the generated ones, as many, in the same space. <strong>Ceiling</strong>: what a generator gets that is bad on purpose. The bar runs from the ceiling (empty) to the floor (full); its bracket is the interval of the value for another draw of as many cells. The <strong>weight</strong> is that in the headline.</p>
-<table class="cards"><thead><tr><th>Metric</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th class="n">Weight</th><th>In words</th></tr></thead>
-{% for g in groups %}<tbody><tr class="group"><th colspan="7" scope="rowgroup">{{ g.title }}</th></tr>
-{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small></th>
+<p><strong>Floor</strong>: what other held-out real cells get in place of the generated ones, as many, in the same space. <strong>Ceiling</strong>: what a generator gets that is bad on purpose. The bar runs from the ceiling (empty) to the floor (full); its bracket is the interval of the value for another draw of as many cells. <strong>Good is</strong>: the direction, or the best number there is. The <strong>weight</strong> is that in the headline. Under each metric: its question, how many cells a side were compared, and in what space.</p>
+<table class="cards"><thead><tr><th>Metric</th><th>Good is</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th class="n">Weight</th><th>In words</th></tr></thead>
+{% for g in groups %}<tbody><tr class="group"><th colspan="8" scope="rowgroup">{{ g.title }}</th></tr>
+{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small><small class="where">{{ row.where }}</small></th><td data-l="good is">{{ row.good }}</td>
 {% if row.value is none %}<td colspan="6" data-l="">{{ row.note }}</td>
 {% else %}<td class="n" data-l="value (95 % interval)"><span>{{ row.value }}<small>{{ row.interval }}</small></span></td><td class="n" data-l="floor">{{ row.floor }}</td><td class="n" data-l="ceiling">{{ row.ceiling }}</td>
 <td data-l="score">{% if row.score is none %}none{% else %}<div>{{ bar(row.percent, row.title, row.from, row.width) }}{{ row.percent }}</div>{% endif %}</td>
@@ -206,9 +220,12 @@ _NUMBERS = """
 <td data-l="in words"><span>{{ row.verdict }}{% if row.note %}<small>{{ row.note }}</small>{% endif %}</span></td>{% endif %}</tr>
 {% endfor %}</tbody>{% endfor %}</table>
 {% if labels %}<h2 id="labels">Label by label</h2>
-<p>With the floor in brackets. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.</p>
+<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.{% if too_small %} Too few cells there are {{ too_small|join('; ') }}.{% endif %}</p>
 <div class="wrap" tabindex="0" role="region" aria-label="Labels"><table class="cards labels"><thead><tr><th>Label</th><th class="n">n</th>{% for c in label_columns %}<th class="n">{{ c }}</th>{% endfor %}</tr></thead><tbody>
-{% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.cells %}<td class="n" data-l="{{ label_columns[loop.index0] }}">{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
+{% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.some %}{{ of_label(c, label_columns[loop.index0]) }}{% endfor %}</tr>{% endfor %}</tbody></table></div>
+{% if all_columns|length > label_columns|length %}<details><summary>All {{ all_columns|length }} metrics that were measured label by label</summary>
+<div class="wrap" tabindex="0" role="region" aria-label="Labels, all metrics"><table class="many"><thead><tr><th>Label</th>{% for c in all_columns %}<th class="n" scope="col">{{ c }}</th>{% endfor %}</tr></thead><tbody>
+{% for l in labels %}<tr><th scope="row">{{ l.name }}</th>{% for c in l.all %}{{ of_label(c, all_columns[loop.index0]) }}{% endfor %}</tr>{% endfor %}</tbody></table></div></details>{% endif %}{% endif %}
 {% if confusion %}<h3>What generated cells are classified as</h3>
 <p class="soft">Rows: the label a cell was made for. Columns: the label a classifier trained on real cells gives it. Per cent of the row.</p>
 <div class="wrap" tabindex="0" role="region" aria-label="Confusion table"><table class="heat"><thead><tr><td></td>{% for l in confusion.labels %}<th scope="col">{{ l }}</th>{% endfor %}</tr></thead><tbody>
@@ -238,7 +255,8 @@ _BOTTOM = """
 <p class="soft">{{ versions }}</p></div>
 """
 
-_MACROS = """{% macro bar(percent, what, from=None, width=None) %}<div class="track" role="img" aria-label="{{ what }}: {{ percent }} of 100"><i style="width:{{ percent }}%"></i>{% if width is not none %}<b style="left:{{ from }}%;width:{{ width }}%"></b>{% endif %}</div>{% endmacro %}
+_MACROS = """{% macro of_label(c, name) %}<td class="n{% if c.colour is not none %} v{{ c.colour }}{% endif %}" data-l="{{ name }}"><span>{{ c.value }}{% if c.small %}<small>{{ c.small }}</small>{% endif %}</span></td>{% endmacro %}
+{% macro bar(percent, what, from=None, width=None) %}<div class="track" role="img" aria-label="{{ what }}: {{ percent }} of 100"><i style="width:{{ percent }}%"></i>{% if width is not none %}<b style="left:{{ from }}%;width:{{ width }}%"></b>{% endif %}</div>{% endmacro %}
 {% macro picture(p) %}<figure class="{{ p.width }}"><div class="wrap"><img src="data:image/png;base64,{{ p.data }}" alt="{{ p.alt }}"></div><figcaption><strong>{{ p.title }}.</strong> {{ p.caption }}</figcaption></figure>{% endmacro %}"""
 
 def page(body: str, kind: str, title: str, **values) -> str:
@@ -256,12 +274,25 @@ def number(x) -> str:
     if x is None: return "–"
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.1f}" if abs(x) >= 100 else f"{x:.3f}" if abs(x) >= .01 or x == 0 else f"{x:.4f}" if abs(x) >= 1e-4 else f"{x:.1e}"
 
+def direction(m: Metric) -> str:
+    "Which way is good: 'higher', 'lower', or the ideal number."
+    return m.good if isinstance(m.good, str) else f"{m.good:g}"
+
+def where(m: Metric) -> str:
+    "How many cells a side were compared, and in what space, for people: '300 cells a side; 50 principal components of 800 genes'."
+    import re
+    space = re.sub(r", log1p at \S+ counts, fitted on real cells", "", m.space)
+    for word, plain in ((r"\bPCs\b", "principal components"), (r"\blog1p\b", "log expression"), (r"^linear at", "expression at"), (r"^counts$", "counts of a cell"), (r"^expressed or not$", "genes expressed or not")):
+        space = re.sub(word, plain, space)
+    return "; ".join(x for x in (f"{m.n:,} cells a side" if m.n else "", space) if x)
+
 def _row(k: str, m: Metric, weight: float = 0) -> dict:
     title, question = WORDS.get(k, (k, ""))
-    row = dict(title=title, question=question, value=None, note=m.note, weight=f"{100 * weight:.1f} %" if weight else "–")
+    row = dict(title=title, question=question, value=None, note=m.note, weight=f"{100 * weight:.1f} %" if weight else "–", good=direction(m), where=where(m))
     if m.value is None: return row
     row |= dict(value=number(m.value), interval=f"{number(m.low)} to {number(m.high)}", floor=number(m.floor), ceiling=number(m.ceiling),
                 score=m.score, verdict=verdict(m))
+    if row["verdict"] == "by construction": return row | {"score": None}
     if m.score is None: return row | {"note": m.note or "the bad generator is not told from real cells at this number of cells"}
     ends = sorted(100 * (dataclasses.replace(m, value=v).score or 0) for v in (m.low, m.high, m.value) if v is not None)
     return row | {"percent": f"{100 * m.score:.0f}", "from": f"{ends[0]:.1f}", "width": f"{ends[-1] - ends[0]:.1f}"}
@@ -292,22 +323,53 @@ def _words(r: Report) -> list:
     def line(k):
         m, (title, question) = r.metrics[k], WORDS.get(k, (k, ""))
         return f"{title}, {verdict(m)}", f"{number(m.value)}. Other real cells get {number(m.floor)}, and {m.bad or 'the worst possible'}: {number(m.ceiling)}. {question}"
-    return [(h, lines) for h, lines in (("Good", good), ("Not good", [line(k) for k in bad]), ("Not known", [names(v) for v in VERDICTS[4:] if by[v]])) if lines]
-
-def _label_rows(found: dict):
-    columns = [k for k in ("coverage", "recall", "label_agreement", "de_correlation", "de_slope", "tstr", "trts") if any(k in d for d in found.values())]
-    rows = []
-    for l, d in found.items():
-        n = max((d[k]["n"] for k in columns if k in d), default=0)
-        show = lambda x: f"{x['value']:.2f} ({x['floor']:.2f})" if x and x["value"] is not None and x["floor"] is not None else number(x["value"]) if x else "–"
-        rows.append(dict(name=l, n=f"{n:.0f}" if n >= 1 else "< 1", few=n < 10, cells=[show(d.get(k)) for k in columns]))
-    return [title_of(k) for k in columns], rows
+    return [(h, lines) for h, lines in (("Good", good), ("Not good", [line(k) for k in bad]), ("Not known", [names(v) for v in VERDICTS[4:6] if by[v]] + [(f"{title_of(k)}, by construction", r.metrics[k].note[:1].upper() + r.metrics[k].note[1:] + ".") for k in by["by construction"]])) if lines]
 
 def poorly_covered(r: Report) -> list:
     "(share of its floor, label, {value, floor, n}) of labels with at least 10 cells a draw and less than 0.8 of the coverage of real cells, worst first."
     found = [(d["coverage"]["value"] / d["coverage"]["floor"], l, d["coverage"]) for l, d in r.labels().items()
-             if "coverage" in d and d["coverage"]["n"] >= 10 and d["coverage"]["floor"]]
+             if "coverage" in d and (d["coverage"]["n"] or 0) >= 10 and d["coverage"]["value"] is not None and d["coverage"]["floor"]]
     return sorted((x for x in found if x[0] < .8), key=lambda x: x[0])
+
+# %% ../nbs/33_report.ipynb #8db855d6
+_FEW = 10                                       # cells of a label in a draw, below which nothing is said about it
+_SHOWN = ("coverage", "rf_auroc", "label_agreement", "gene_wasserstein", "de_correlation", "tstr")
+
+def label_verdict(d: dict) -> str:
+    "One of `VERDICTS`, or \"\" where it cannot be said, for an entry of `Report.labels`."
+    if None in (d["value"], d["floor"], d["ceiling"]): return ""
+    m = Metric("", d["value"], d["floor"], d["ceiling"], good=d["good"])
+    if m.score is None: return "cannot tell"
+    inside = not isinstance(m.good, str) and None not in (d["low"], d["high"]) and d["low"] <= m.good <= d["high"]
+    ends = sorted(dataclasses.replace(m, value=x).score for x in (d["low"], d["value"], d["high"], m.good if inside else None) if x is not None)
+    if ends[-1] == 1: return "cannot tell" if ends[0] == 0 else "like real cells"
+    return verdict(m)
+
+def label_cell(d: dict | None) -> dict:
+    "What a table shows of an entry of `Report.labels`: value, small print, and a colour that goes with the words (0 to 3, or None)."
+    if d is None: return dict(value="–", small="", colour=None)
+    if d["value"] is None or "note" in d: return dict(value="–" if d["value"] is None else number(d["value"]), small="too few" if "note" in d else "", colour=None)
+    said = label_verdict(d) if (d["n"] or _FEW) >= _FEW else ""
+    floor = "" if d["floor"] is None else f"floor {number(d['floor'])}"
+    return dict(value=number(d["value"]), small=", ".join(x for x in (floor, said.removesuffix(" real cells").removesuffix(" to").replace("like", "like real")) if x),
+                colour=VERDICTS.index(said) if said in VERDICTS[:4] else None)
+
+def _label_rows(r: Report) -> tuple:
+    "(titles of the columns shown, titles of all, rows) of the tables of labels."
+    found, order = r.labels(), [k for ks in QUESTIONS.values() for k in ks]
+    every = [k for k in [*order, *(k for k in r.metrics if k not in order)] if any(k in d for d in found.values())]
+    some = [k for k in _SHOWN if k in every] or every[:6]
+    rows = []
+    for l, d in found.items():
+        n = max((x["n"] or 0 for x in d.values()), default=0)
+        rows.append(dict(name=l, n=f"{n:.0f}" if n >= 1 else "< 1", few=n < _FEW, some=[label_cell(d.get(k)) for k in some], all=[label_cell(d.get(k)) for k in every]))
+    return [title_of(k) for k in some], [title_of(k) for k in every], rows
+
+def _few(r: Report) -> list:
+    "'labels, for metrics': labels that some metrics cannot judge, those of the same labels together."
+    together = {}
+    for k, labels in r.too_small.items(): together.setdefault(tuple(labels), []).append(title_of(k))
+    return [f"{', '.join(labels)} (for: {', '.join(titles)})" for labels, titles in together.items()]
 
 # %% ../nbs/33_report.ipynb #db4583ac
 def _memory(r: Report) -> dict | None:
@@ -350,7 +412,7 @@ def _ready(p: dict) -> dict: return {"width": "wide"} | p | {"data": base64.b64e
 def render(report: Report, kind: str = "page") -> str:
     "HTML of a report: a whole 'page', or a 'fragment' for a notebook."
     m, h = report.metrics, headline(report.metrics)
-    columns, label_rows = _label_rows(report.labels())
+    columns, every, label_rows = _label_rows(report)
     table = m["label_agreement"].details.get("confusion") if "label_agreement" in m else None
     confusion = None if table is None else dict(labels=table["labels"], lines=[
         (l, [100 * v / max(sum(line), 1) for v in line]) for l, line in zip(table["labels"], table["counts"]) if sum(line)])
@@ -361,7 +423,7 @@ def render(report: Report, kind: str = "page") -> str:
                 left_out=[title_of(k) for k in h["left_out"]], questions=_questions(report), words=_words(report), groups=_groups(report),
                 worst_labels=[f"{l}, {number(d['value'])} (floor {number(d['floor'])})" for _, l, d in poorly_covered(report)[:3]],
                 copies=[f"{title_of(k)} {number(m[k].value)} (real cells {number(m[k].floor)})" for k in QUESTIONS["new"] if k in m and verdict(m[k]) in ("off", "far off")],
-                labels=label_rows, label_columns=columns, confusion=confusion, pictures=pictures, memory=memory,
+                labels=label_rows, label_columns=columns, all_columns=every, too_small=_few(report), confusion=confusion, pictures=pictures, memory=memory,
                 presets=[_preset(k, p) for k, p in report.presets.items()], notes=report.notes,
                 about_line=". ".join(x for x in (report.about.get("sizes", ""), report.about.get("drawn", "")) if x), versions=versions_line(report.about))
 
