@@ -115,7 +115,7 @@ def _scatter(ax, xy, colour, size, **kw):
     ax.scatter(xy[:, 0], xy[:, 1], s=size, c=colour, linewidths=0, rasterized=True, **kw)
 
 def _names(ax, xy, labels, colours):
-    "Each label's name at the cell nearest to the label's median position."
+    "Each label's name at the cell nearest to the label's median position, or above it, with a line, where another name is."
     from matplotlib.patheffects import withStroke
     placed = []
     wide, tall = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
@@ -124,8 +124,10 @@ def _names(ax, xy, labels, colours):
         if not len(mine): continue
         middle = np.median(mine, axis=0)
         at = mine[np.linalg.norm(mine - middle, axis=1).argmin()].copy()
+        here = at.copy()
         while any(abs(at[1] - p[1]) < .055 * tall and abs(at[0] - p[0]) < .42 * wide for p in placed): at[1] += .03 * tall
         placed.append(at)
+        if at[1] > here[1]: ax.plot(*zip(here, at), color=INK, lw=.7)
         ax.text(*at, l, ha="center", va="center", fontsize=9, color="black", path_effects=[withStroke(linewidth=2.5, foreground="white")])
 
 def tsne_plot(real, generated, label_key: str | None = "cluster", cell_map: CellMap | None = None, held_out: bool = False,

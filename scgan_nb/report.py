@@ -172,20 +172,24 @@ CSS = """
 .sg tbody th{font-weight:600} .sg tr.group th{background:var(--card);font-size:1rem;padding:.6rem;border-top:2px solid var(--line)}
 .sg .track{position:relative;height:.55rem;background:var(--track);border-radius:4px;min-width:7rem;margin:.5rem 0 .15rem}
 .sg .track i{position:absolute;left:0;top:0;bottom:0;background:var(--bar);border-radius:4px} .sg .track b{position:absolute;top:-.2rem;bottom:-.2rem;border-left:2px solid var(--ink);border-right:2px solid var(--ink);opacity:.45;min-width:0}
-.sg figure{margin:1.4rem 0;break-inside:avoid} .sg figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;box-sizing:border-box}
-.sg .figures{display:flex;flex-wrap:wrap;gap:0 1.6rem;align-items:flex-start} .sg figure.wide,.sg figure.narrow{flex:0 0 100%} .sg figure.half{flex:0 1 28rem} .sg figure.narrow img{width:42rem} .sg figure.half img{width:28rem}
+.sg figure{margin:1.4rem 0;break-inside:avoid;min-width:0;max-width:100%} .sg figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;box-sizing:border-box}
+.sg .figures{display:flex;flex-wrap:wrap;gap:0 1.6rem;align-items:flex-start} .sg figure.wide,.sg figure.narrow{flex:0 0 100%} .sg figure.half{flex:0 1 28rem} .sg figure.narrow img{width:50rem} .sg figure.half img{width:28rem}
 .sg figcaption{font-size:.9rem;color:var(--soft);max-width:46rem} .sg ul{padding-left:1.2rem;margin:.4rem 0;max-width:50rem} .sg li{margin:.3rem 0}
-.sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem;width:auto} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
+.sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem;width:auto} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat tbody th{position:sticky;left:0;background:var(--back)} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
 .sg summary{cursor:pointer;color:var(--link);padding:.5rem 0;margin-top:.6rem} .sg .many{width:auto;font-size:.85rem} .sg .many th,.sg .many td{padding:.35rem .5rem} .sg .many thead th{white-space:normal;min-width:5.2rem} .sg .many tbody th{position:sticky;left:0;background:var(--back);min-width:7rem;max-width:9rem}
 .sg .v0{border-left:4px solid #009e73} .sg .v1{border-left:4px solid #56b4e9} .sg .v2{border-left:4px solid #e69f00;background:rgba(230,159,0,.14)} .sg .v3{border-left:4px solid #d55e00;background:rgba(213,94,0,.18)}
-.sg .published tbody th{min-width:11rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .first tbody th{min-width:10rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
+.sg .published tbody th{min-width:11rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .labels tbody th{min-width:8rem} .sg .first tbody th{min-width:10rem} .sg .numbers tbody th{min-width:15rem} .sg .numbers tr.group th{min-width:0} .sg .numbers .track{min-width:5.5rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
 @media screen and (max-width:640px){.sg{padding:.6rem .8rem 2rem}.sg .big{font-size:2.8rem}
  .sg .cards thead{position:absolute;left:-9999px}.sg .cards tr{display:block;border:1px solid var(--line);border-radius:8px;margin:.6rem 0;padding:.4rem .6rem;background:var(--card)}
  .sg .cards tbody th,.sg .cards td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.15rem 0;text-align:right;white-space:normal}
  .sg .cards tbody th{display:block;text-align:left} .sg .cards td::before{content:attr(data-l);color:var(--soft);text-align:left;flex:none} .sg .cards .track{flex:1;min-width:5rem} .sg .cards td>div{flex:1}
  .sg .cards td[class*=v]{border-left:4px solid transparent;padding-left:.5rem;margin-left:-.6rem} .sg .cards td.v0{border-left-color:#009e73} .sg .cards td.v1{border-left-color:#56b4e9} .sg .cards td.v2{border-left-color:#e69f00} .sg .cards td.v3{border-left-color:#d55e00}
+ .sg .numbers tbody th,.sg .labels tbody th{min-width:0} .sg .numbers tr{display:grid;grid-template-columns:1fr 1fr;column-gap:1.6rem} .sg .numbers tr>*{grid-column:1/-1}
+ .sg .numbers tr>:nth-child(2),.sg .numbers tr>:nth-child(4){grid-column:1} .sg .numbers tr>:nth-child(5),.sg .numbers tr>:nth-child(7){grid-column:2}
+ .sg .numbers tr>:nth-child(3){order:1} .sg .numbers tr>:nth-child(4),.sg .numbers tr>:nth-child(5){order:2} .sg .numbers tr>:nth-child(6){order:3} .sg .numbers tr>:nth-child(2),.sg .numbers tr>:nth-child(7){order:4} .sg .numbers tr>:nth-child(8){order:5}
+ .sg .labels td small{display:inline;margin-left:.5rem}
  .sg .cards tr.group{border:0;background:none;margin:1.4rem 0 .2rem;padding:0} .sg .cards tr.group th{background:none;border:0;padding:0}
- .sg figure.wide .wrap img{max-width:none;width:46rem}}
+ .sg figure.wide .wrap img{max-width:none;width:46rem} .sg figure.narrow .wrap img{max-width:none;width:36rem}}
 @media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10pt;padding:0} body.sgb{background:#fff} .sg nav{display:none} .sg tr{break-inside:avoid} .sg h2,.sg h3,.sg tr.group{break-after:avoid} .sg figure img{max-height:20cm}
  .sg .track,.sg .track i,.sg .heat td{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 """
@@ -210,7 +214,7 @@ _TOP = """
 _NUMBERS = """
 <h2 id="numbers">The numbers</h2>
 <p><strong>Floor</strong>: what other held-out real cells get in place of the generated ones, as many, in the same space. <strong>Ceiling</strong>: what a generator gets that is bad on purpose. The bar runs from the ceiling (empty) to the floor (full); its bracket is the interval of the value for another draw of as many cells. <strong>Good is</strong>: the direction, or the best number there is. The <strong>weight</strong> is that in the headline. Under each metric: its question, how many cells a side were compared, and in what space.</p>
-<table class="cards"><thead><tr><th>Metric</th><th>Good is</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th class="n">Weight</th><th>In words</th></tr></thead>
+<table class="cards numbers"><thead><tr><th>Metric</th><th>Good is</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th class="n">Weight</th><th>In words</th></tr></thead>
 {% for g in groups %}<tbody><tr class="group"><th colspan="8" scope="rowgroup">{{ g.title }}</th></tr>
 {% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small><small class="where">{{ row.where }}</small></th><td data-l="good is">{{ row.good }}</td>
 {% if row.value is none %}<td colspan="6" data-l="">{{ row.note }}</td>
@@ -220,7 +224,7 @@ _NUMBERS = """
 <td data-l="in words"><span>{{ row.verdict }}{% if row.note %}<small>{{ row.note }}</small>{% endif %}</span></td>{% endif %}</tr>
 {% endfor %}</tbody>{% endfor %}</table>
 {% if labels %}<h2 id="labels">Label by label</h2>
-<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.{% if too_small %} Too few cells there are {{ too_small|join('; ') }}.{% endif %}</p>
+<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.{% if too_small %} Too few cells to judge: {{ too_small|join('; ') }}.{% endif %}</p>
 <div class="wrap" tabindex="0" role="region" aria-label="Labels"><table class="cards labels"><thead><tr><th>Label</th><th class="n">n</th>{% for c in label_columns %}<th class="n">{{ c }}</th>{% endfor %}</tr></thead><tbody>
 {% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.some %}{{ of_label(c, label_columns[loop.index0]) }}{% endfor %}</tr>{% endfor %}</tbody></table></div>
 {% if all_columns|length > label_columns|length %}<details><summary>All {{ all_columns|length }} metrics that were measured label by label</summary>
@@ -255,7 +259,7 @@ _BOTTOM = """
 <p class="soft">{{ versions }}</p></div>
 """
 
-_MACROS = """{% macro of_label(c, name) %}<td class="n{% if c.colour is not none %} v{{ c.colour }}{% endif %}" data-l="{{ name }}"><span>{{ c.value }}{% if c.small %}<small>{{ c.small }}</small>{% endif %}</span></td>{% endmacro %}
+_MACROS = """{% macro of_label(c, name) %}<td class="n{% if c.colour is not none %} v{{ c.colour }}{% endif %}" data-l="{{ name }}"><span>{{ c.value }}{% for s in c.small %}<small>{{ s }}</small>{% endfor %}</span></td>{% endmacro %}
 {% macro bar(percent, what, from=None, width=None) %}<div class="track" role="img" aria-label="{{ what }}: {{ percent }} of 100"><i style="width:{{ percent }}%"></i>{% if width is not none %}<b style="left:{{ from }}%;width:{{ width }}%"></b>{% endif %}</div>{% endmacro %}
 {% macro picture(p) %}<figure class="{{ p.width }}"><div class="wrap"><img src="data:image/png;base64,{{ p.data }}" alt="{{ p.alt }}"></div><figcaption><strong>{{ p.title }}.</strong> {{ p.caption }}</figcaption></figure>{% endmacro %}"""
 
@@ -346,12 +350,12 @@ def label_verdict(d: dict) -> str:
     return verdict(m)
 
 def label_cell(d: dict | None) -> dict:
-    "What a table shows of an entry of `Report.labels`: value, small print, and a colour that goes with the words (0 to 3, or None)."
-    if d is None: return dict(value="–", small="", colour=None)
-    if d["value"] is None or "note" in d: return dict(value="–" if d["value"] is None else number(d["value"]), small="too few" if "note" in d else "", colour=None)
+    "What a table shows of an entry of `Report.labels`: value, lines of small print, and a colour that goes with the words (0 to 3, or None)."
+    if d is None: return dict(value="–", small=[], colour=None)
+    if d["value"] is None or "note" in d: return dict(value="–" if d["value"] is None else number(d["value"]), small=["too few"] if "note" in d else [], colour=None)
     said = label_verdict(d) if (d["n"] or _FEW) >= _FEW else ""
     floor = "" if d["floor"] is None else f"floor {number(d['floor'])}"
-    return dict(value=number(d["value"]), small=", ".join(x for x in (floor, said.removesuffix(" real cells").removesuffix(" to").replace("like", "like real")) if x),
+    return dict(value=number(d["value"]), small=[x for x in (floor, said.removesuffix(" real cells").removesuffix(" to").replace("like", "like real")) if x],
                 colour=VERDICTS.index(said) if said in VERDICTS[:4] else None)
 
 def _label_rows(r: Report) -> tuple:
@@ -366,10 +370,10 @@ def _label_rows(r: Report) -> tuple:
     return [title_of(k) for k in some], [title_of(k) for k in every], rows
 
 def _few(r: Report) -> list:
-    "'labels, for metrics': labels that some metrics cannot judge, those of the same labels together."
+    "Labels that some metrics cannot judge, and by which, in words."
     together = {}
     for k, labels in r.too_small.items(): together.setdefault(tuple(labels), []).append(title_of(k))
-    return [f"{', '.join(labels)} (for: {', '.join(titles)})" for labels, titles in together.items()]
+    return [f"{', '.join(labels)} (by {', '.join(titles) if len(titles) < 5 else f'{len(titles)} metrics, marked below'})" for labels, titles in together.items()]
 
 # %% ../nbs/33_report.ipynb #db4583ac
 def _memory(r: Report) -> dict | None:
