@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+from functools import partial
 from pathlib import Path
 import numpy as np
 from .files import atomic_path, write_json
@@ -16,7 +17,7 @@ from .metrics import check_linear
 # %% auto #0
 __all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number', 'direction',
            'where', 'poorly_covered', 'label_verdict', 'label_cell', 'render', 'versions_line', 'open_cells',
-           'label_columns', 'versions', 'evaluate']
+           'label_columns', 'in_turn', 'versions', 'evaluate']
 
 # %% ../nbs/33_report.ipynb #6d51fd22
 WORDS = {"rf_auroc": ("Random forest AUROC", "Can a classifier tell generated cells from real ones? 0.5: it can only guess."),
@@ -187,10 +188,10 @@ CSS = """
  .sg .numbers tbody th,.sg .labels tbody th{min-width:0} .sg .numbers tr{display:grid;grid-template-columns:1fr 1fr;column-gap:1.6rem} .sg .numbers tr>*{grid-column:1/-1}
  .sg .numbers tr>:nth-child(2),.sg .numbers tr>:nth-child(4){grid-column:1} .sg .numbers tr>:nth-child(5),.sg .numbers tr>:nth-child(7){grid-column:2}
  .sg .numbers tr>:nth-child(3){order:1} .sg .numbers tr>:nth-child(4),.sg .numbers tr>:nth-child(5){order:2} .sg .numbers tr>:nth-child(6){order:3} .sg .numbers tr>:nth-child(2),.sg .numbers tr>:nth-child(7){order:4} .sg .numbers tr>:nth-child(8){order:5}
- .sg .labels td small{display:inline;margin-left:.5rem}
+ .sg .labels td small{display:inline-block;margin-left:.5rem} .sg .labels td::before{flex:0 1 auto}
  .sg .cards tr.group{border:0;background:none;margin:1.4rem 0 .2rem;padding:0} .sg .cards tr.group th{background:none;border:0;padding:0}
  .sg figure.wide .wrap img{max-width:none;width:46rem} .sg figure.narrow .wrap img{max-width:none;width:36rem}}
-@media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10pt;padding:0} body.sgb{background:#fff} .sg nav{display:none} .sg tr{break-inside:avoid} .sg h2,.sg h3,.sg tr.group{break-after:avoid} .sg figure img{max-height:20cm}
+@media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10pt;padding:0} body.sgb{background:#fff} .sg nav{display:none} .sg tr{break-inside:avoid} .sg h2,.sg h3,.sg tr.group{break-after:avoid} .sg figure img{max-height:20cm} .sg .figures{display:block} .sg figure.half{display:inline-block;width:47%;margin-right:2%;vertical-align:top} .sg details:not([open]){display:none} .sg p,.sg li{orphans:3;widows:3}
  .sg .track,.sg .track i,.sg .heat td{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 """
 
@@ -437,13 +438,15 @@ def versions_line(about: dict) -> str:
     return "Made with " + ", ".join(f"{k} {v}" for k, v in about["versions"].items()) + (f", on {about['date']}." if "date" in about else ".")
 
 # %% ../nbs/33_report.ipynb #bd772aea
-def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "the cells"):
+def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "the cells", layer: str | None = None, logged: bool = False):
     """Cells to judge, at most `most` of them.
 
     Parameters
     ----------
     source : AnnData, matrix, (matrix, labels), or the path of a file: .h5ad, .zarr, or whatever `readers.read` takes
     most : keep at most so many cells, drawn at random with `seed`; None keeps all
+    layer : what to take in place of X, of an AnnData or of a file that has layers
+    logged : the values are log(1 + x): undo that. Negative values, which some programs emit, become 0.
 
     Returns
     -------
@@ -451,18 +454,23 @@ def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "th
 
     Raises
     ------
-    FileNotFoundError; ReadError or ValueError if the file cannot be read, or holds nothing but logarithms.
+    FileNotFoundError; ReadError or ValueError if the file cannot be read, has no such layer, or holds nothing but logarithms.
     """
     notes = []
-    if isinstance(source, (str, Path)): cells, rows, total = _from_file(Path(source).expanduser(), most, seed)
+    if isinstance(source, (str, Path)): cells, rows, total = _from_file(Path(source).expanduser(), most, seed, layer)
     else:
         first = source[0] if isinstance(source, tuple) else source
         total = first.shape[0]
         rows = _some(total, most, seed)
-        cells = source
-        if len(rows) < total: cells = (source[0][rows], np.asarray(source[1])[rows]) if isinstance(source, tuple) else source[rows]
+        cells = source if layer is None else _with_layer(source, layer, what)
+        if len(rows) < total: cells = (source[0][rows], np.asarray(source[1])[rows]) if isinstance(source, tuple) else cells[rows]
     if len(rows) < total: notes.append(f"Of {total:,} {what} {len(rows):,} were used, drawn at random (seed {seed}).")
-    if hasattr(cells, "layers") and "counts" in cells.layers and cells.X is not None:
+    if layer is not None: notes.append(f"Of the {what} the layer {layer} was judged.")
+    if logged:
+        notes.append(f"The values of the {what} were taken for log(1 + x), which was undone.")
+        if hasattr(cells, "obs"): cells = cells.copy(); cells.X = _unlogged(cells.X)
+        else: cells = (_unlogged(cells[0]), cells[1]) if isinstance(cells, tuple) else _unlogged(cells)
+    elif layer is None and hasattr(cells, "layers") and "counts" in cells.layers and cells.X is not None:
         import scipy.sparse as sp
         try: check_linear(sp.csr_matrix(cells.X[:2000]), what)
         except ValueError:
@@ -471,11 +479,27 @@ def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "th
             notes.append(f"X of the {what} does not hold linear expression; the layer counts was taken.")
     return cells, rows, notes
 
+def _with_layer(cells, layer, what):
+    "A copy of an AnnData with a layer as X; its counts stay where they are."
+    if layer not in getattr(cells, "layers", {}):
+        raise ValueError(f"the {what.removeprefix('the ')} have no layer {layer!r}; there are: {', '.join(getattr(cells, 'layers', {})) or 'none'}")
+    cells = cells.copy()
+    cells.X = cells.layers[layer].copy()
+    return cells
+
+def _unlogged(x):
+    "exp(x) - 1 of the positive values, CSR float32."
+    import scipy.sparse as sp
+    x = sp.csr_matrix(x, dtype=np.float32, copy=True)
+    x.data = np.expm1(np.maximum(x.data, 0))
+    x.eliminate_zeros()
+    return x
+
 def _some(total: int, most: int | None, seed: int) -> np.ndarray:
     if most is None or total <= most: return np.arange(total)
     return np.sort(np.random.default_rng([seed, 9]).choice(total, most, replace=False))
 
-def _from_file(path: Path, most, seed):
+def _from_file(path: Path, most, seed, layer=None):
     "(AnnData, rows, number of cells in the file)"
     import anndata as ad
     from scgan_nb.readers import _missing, _plainly, read
@@ -486,17 +510,18 @@ def _from_file(path: Path, most, seed):
             if suffix == ".zarr":
                 import zarr
                 store = zarr.open_group(path, mode="r")
-                if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed)
+                if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed, layer)
             else:
                 import h5py
                 with h5py.File(path, "r") as store:
-                    if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed)
+                    if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed, layer)
             cells = (ad.read_zarr if suffix == ".zarr" else ad.read_h5ad)(path)                    # an older layout
-    else: cells = read(path, check=False)
+        if layer is not None: cells = _with_layer(cells, layer, f"cells of {path}")
+    else: cells = read(path, layer=layer, check=False)
     rows = _some(cells.n_obs, most, seed)
     return cells[rows].copy(), rows, cells.n_obs
 
-def _from_store(store, path, most, seed, at_once: int = 4096):
+def _from_store(store, path, most, seed, layer=None, at_once: int = 4096):
     import anndata as ad, scipy.sparse as sp
     obs, var = ad.io.read_elem(store["obs"]), ad.io.read_elem(store["var"])
     rows = _some(len(obs), most, seed)
@@ -506,10 +531,14 @@ def _from_store(store, path, most, seed, at_once: int = 4096):
                   if len(own := rows[(rows >= s) & (rows < s + at_once)])]
         return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, len(var)), dtype=np.float32)
     has_x = "X" in store and store["X"].attrs.get("encoding-type") != "null"
-    has_counts = "layers" in store and "counts" in store["layers"]
+    layers = list(store["layers"]) if "layers" in store else []
+    has_counts = "counts" in layers
+    if layer is not None and layer not in layers: raise ValueError(f"the cells of {path} have no layer {layer!r}; there are: {', '.join(layers) or 'none'}")
     if not has_x and not has_counts: raise ValueError(f"{path} has neither X nor a layer counts; nothing can be judged")
     counts = matrix("layers/counts") if has_counts else None
-    cells = ad.AnnData(matrix("X") if has_x else counts, obs=obs.iloc[rows], var=var, layers={"counts": counts} if has_counts else None)
+    x = matrix(f"layers/{layer}") if layer not in (None, "counts") else matrix("X") if has_x and layer is None else counts
+    made = {"scgan_nb": ad.io.read_elem(store["uns/scgan_nb"])} if "uns" in store and "scgan_nb" in store["uns"] else None     # how they were made
+    cells = ad.AnnData(x, obs=obs.iloc[rows], var=var, uns=made, layers={"counts": counts} if has_counts else None)
     return cells, rows, len(obs)
 
 # %% ../nbs/33_report.ipynb #6bd30948
@@ -527,8 +556,8 @@ def _png(fig) -> bytes:
     fig.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
-def _pictures(sides, metrics: dict, seed: int, progress: bool = False, most: int = 2000) -> list:
-    "The report's pictures of `Sides`, at most so many cells of each, and of what was measured, as dict(key, title, caption, alt, png)."
+def _pictures(sides, metrics: dict, seed: int, most: int = 2000) -> list:
+    "The report's pictures of `Sides`, at most so many cells of each, and of what was measured: (title, function that draws it), for dict(key, title, caption, alt, png)."
     from scgan_nb import plots
     some = lambda c: np.sort(np.random.default_rng(seed).choice(c.x.shape[0], min(c.x.shape[0], most), replace=False))
     take = lambda c, i: c._replace(x=c.x[i], labels=None if c.labels is None else c.labels[i])
@@ -563,16 +592,29 @@ def _pictures(sides, metrics: dict, seed: int, progress: bool = False, most: int
                "The pairs at the top of the list, log1p at 10,000 counts. A copy lies on the diagonal; two cells of a kind scatter.",
                f"{len(pairs)} scatter plots of a generated cell against the training cell nearest to it, one point a gene")]
     makers = [x for x in makers if not (x[0] == "roc" and "tpr" not in roc) and not (x[0] == "pairs" and not pairs)]
-    if progress:
-        from tqdm.auto import tqdm
-        makers = tqdm(makers, desc="drawing", unit="picture")
-    return [dict(key=k, width=w, title=t, caption=c, alt=a, png=_png(make())) for k, w, t, make, c, a in makers]
+    def drawn(key, width, title, make, caption, alt): return dict(key=key, width=width, title=title, caption=caption, alt=alt, png=_png(make()))
+    return [(x[2], partial(drawn, *x)) for x in makers]
+
+def in_turn(tasks, progress: bool = True):
+    "Yield what each (what it is, function) returns, one after the other; the bar says which one is at work."
+    from tqdm.auto import tqdm
+    with tqdm(total=len(tasks), unit="step", disable=not progress) as bar:
+        for text, task in tasks:
+            bar.set_description(text)
+            yield task()
+            bar.update()
 
 # %% ../nbs/33_report.ipynb #b755ff0d
 def _how(repeats, seed, fast, match_labels, trees, fit_on, train) -> dict:
     "What `judge` is asked for, with what it takes where nothing was said; goes into `about`."
     return dict(repeats=repeats, seed=seed, fast=fast, match_labels=match_labels, trees=(100 if fast else 250) if trees is None else trees,
                 fit_on="holdout" if train is None else fit_on)
+
+def _given_depths(metrics: dict, cells) -> None:
+    "Mark `library_size` where generated `cells` say that their depths were drawn from real cells."
+    m, made = metrics.get("library_size"), getattr(cells, "uns", {}).get("scgan_nb", {})
+    if m is None or m.value is None or str(made.get("depths", "")) != "real": return
+    m.details["by_construction"], m.note = True, "the depths of these cells were drawn from real cells of their label; that they are right says nothing about the generator"
 
 def _about(sides, metrics, notes, how) -> tuple:
     "(notes on the method, what the report is about); `how` from `_how`."
@@ -604,11 +646,11 @@ def versions() -> dict:
     return found
 
 # %% ../nbs/33_report.ipynb #de5fefe3
-def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster", n: int | None = None, fast: bool = True, seed: int = 0,
+def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster", n: int | None = None, fast: bool = False, seed: int = 0,
              repeats: int = 5, pictures: bool = True, title: str = "Generated cells, judged", progress: bool = True, only=None,
              match_labels: bool = False, n_jobs: int = -1, donor_key: str | None = None, presets=(), max_cells: int | None = 20_000,
-             trees: int | None = None, fit_on: str = "holdout", **align_options) -> Report:
-    """Judge generated cells against held-out real cells -> `Report`.
+             trees: int | None = None, fit_on: str = "holdout", layer: str | None = None, logged: bool = False, **align_options) -> Report:
+    """Judge generated cells against held-out real cells -> `Report`. Everything is measured and drawn, unless something is left out by name.
 
     Parameters
     ----------
@@ -619,7 +661,7 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
         Column of labels; generated cells that lack it are looked up in "cluster". Real cells that lack the default, in other usual columns.
     n : int, cells a side; see `judge`
     fast : bool
-        Forests of 100 trees and at most 300 cells a side; False: 250 and 1,000.
+        For a quick look: forests of 100 trees and at most 300 cells a side; False: 250 and 1,000.
     pictures : bool
         Draw the pictures, of at most 2,000 cells a side (fast: 1,000).
     match_labels : bool
@@ -631,7 +673,8 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
         Use at most so many generated and held-out cells, and five times as many training cells.
     trees : of each forest, if neither 100 nor 250
     fit_on : "holdout" sets a third of the held-out cells aside to fit the space on, "train" fits it on the training cells; see `judging.judge`
-    align_options : real_labels_key, layer, same_gene_order of `align`
+    layer, logged : of the generated cells: judge this layer in place of X; the values are log(1 + x). See `open_cells`.
+    align_options : real_labels_key, same_gene_order of `align`
 
     Raises
     ------
@@ -642,21 +685,20 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
     presets = [presets] if isinstance(presets, str) else list(presets)
     unknown = [p for p in presets if p not in known.PRESETS]
     if unknown: raise ValueError(f"there is no preset {unknown[0]!r}; there are: {', '.join(known.PRESETS)}")
-    opened = [(None, None, []) if c is None else open_cells(c, None if max_cells is None else max_cells * (5 if what == "training cells" else 1), seed, what)
-              for c, what in ((generated, "generated cells"), (holdout, "held-out cells"), (train, "training cells"))]
+    opened = [(None, None, []) if c is None else open_cells(c, None if max_cells is None else max_cells * (5 if what == "training cells" else 1), seed, what, *more)
+              for c, what, *more in ((generated, "generated cells", layer, logged), (holdout, "held-out cells"), (train, "training cells"))]
     generated, holdout, train = (o[0] for o in opened)
     options = (align_options | {"labels_key": labels_key} if "real_labels_key" in align_options else label_columns(generated, holdout, labels_key) | align_options)
     sides = align(generated, holdout, train, donor_key=donor_key, **options)
     how = _how(repeats, seed, fast, match_labels, trees, fit_on, train)
     metrics = judge(sides, n=n, progress=progress, only=only, n_jobs=n_jobs, **how)
+    _given_depths(metrics, generated)
     notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], how)
-    drawn = _pictures(sides, metrics, seed, progress, 1000 if fast else 2000) if pictures else []
-    for p in metrics["near_duplicate_share"].details.get("pairs", []) if "near_duplicate_share" in metrics else []:
-        p |= {"generated": int(opened[0][1][p["generated"]]), "train": int(opened[2][1][p["train"]])}          # as in the file
     small = (dict(repeats=min(3, repeats), trees=trees or 100, n=min(500, sides.generated.x.shape[0], sides.holdout.x.shape[0])) if fast
              else dict(repeats=repeats) | ({"trees": trees} if trees else {}))
-    if presets and progress:
-        from tqdm.auto import tqdm
-        presets = tqdm(presets, desc="presets", unit="preset")
-    measured = {p: known.run(p, generated, holdout, train, seed=seed, **small, **options) for p in presets}
-    return Report(metrics, notes, drawn, about, title, measured)
+    drawing = [(f"drawing: {title}", task) for title, task in _pictures(sides, metrics, seed, 1000 if fast else 2000)] if pictures else []
+    measuring = [(f"preset {p}", partial(known.run, p, generated, holdout, train, seed=seed, **small, **options)) for p in presets]
+    done = list(in_turn(drawing + measuring, progress))
+    for p in metrics["near_duplicate_share"].details.get("pairs", []) if "near_duplicate_share" in metrics else []:
+        p |= {"generated": int(opened[0][1][p["generated"]]), "train": int(opened[2][1][p["train"]])}          # as in the file
+    return Report(metrics, notes, done[:len(drawing)], about, title, dict(zip(presets, done[len(drawing):])))
