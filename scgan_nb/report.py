@@ -534,7 +534,7 @@ def _from_store(store, path, most, seed, layer=None, at_once: int = 4096):
     layers = list(store["layers"]) if "layers" in store else []
     has_counts = "counts" in layers
     if layer is not None and layer not in layers: raise ValueError(f"the cells of {path} have no layer {layer!r}; there are: {', '.join(layers) or 'none'}")
-    if not has_x and not has_counts: raise ValueError(f"{path} has neither X nor a layer counts; nothing can be judged")
+    if layer is None and not has_x and not has_counts: raise ValueError(f"{path} has neither X nor a layer counts; nothing can be judged")
     counts = matrix("layers/counts") if has_counts else None
     x = matrix(f"layers/{layer}") if layer not in (None, "counts") else matrix("X") if has_x and layer is None else counts
     made = {"scgan_nb": ad.io.read_elem(store["uns/scgan_nb"])} if "uns" in store and "scgan_nb" in store["uns"] else None     # how they were made
@@ -614,7 +614,7 @@ def _given_depths(metrics: dict, cells) -> None:
     "Mark `library_size` where generated `cells` say that their depths were drawn from real cells."
     m, made = metrics.get("library_size"), getattr(cells, "uns", {}).get("scgan_nb", {})
     if m is None or m.value is None or str(made.get("depths", "")) != "real": return
-    m.details["by_construction"], m.note = True, "the depths of these cells were drawn from real cells of their label; that they are right says nothing about the generator"
+    m.details["by_construction"], m.note = True, "the depths of these cells were drawn from real cells; that they are right says nothing about the generator"
 
 def _about(sides, metrics, notes, how) -> tuple:
     "(notes on the method, what the report is about); `how` from `_how`."
