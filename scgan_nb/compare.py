@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from .judging import QUESTIONS, align, headline, judge, most_cells
-from .report import (SECTIONS, WORDS, Report, _about, _given_depths, _how, _png, _ready, direction, in_turn, label_cell, label_columns, number, open_cells, page,
+from .report import (FEW, SECTIONS, WORDS, Report, _about, _given_depths, _how, _png, _ready, direction, in_turn, label_cell, label_columns, number, open_cells, page,
                              poorly_covered, save_pair, title_of, verdict, versions_line, where)
 
 # %% auto #0
@@ -118,15 +118,15 @@ _BODY = """
 {% for name, lines in losses %}<h3>{{ name }}</h3>{% if lines %}<ul>{% for first, rest in lines %}<li><strong>{{ first }}:</strong> {{ rest }}</li>{% endfor %}</ul>{% else %}<p>Nothing that could be told from chance.</p>{% endif %}{% endfor %}
 <h2>Metric by metric</h2>
 <p>Bold: the best, and all that are not clearly worse. Small: the score, 0 to 100. Floor and ceiling are means over the generators.</p>
-<div class="wrap" tabindex="0" role="region" aria-label="Metrics"><table><thead><tr><th>Metric</th>{% for n in names %}<th class="n" scope="col">{{ n }}</th>{% endfor %}<th class="n">Floor</th><th class="n">Ceiling</th></tr></thead>
+<div class="wrap" tabindex="0" role="region" aria-label="Metrics"><table class="cards labels"><thead><tr><th>Metric</th>{% for n in names %}<th class="n" scope="col">{{ n }}</th>{% endfor %}<th class="n">Floor</th><th class="n">Ceiling</th></tr></thead>
 {% for g in groups %}<tbody><tr class="group"><th colspan="{{ names|length + 3 }}" scope="rowgroup">{{ g.title }}</th></tr>
-{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small><small>Good is {{ row.good }}. {{ row.where }}</small></th>{% for v, score, best in row.cells %}<td class="n">{% if best %}<strong>{{ v }}</strong>{% else %}{{ v }}{% endif %}<small>{{ score }}</small></td>{% endfor %}
-<td class="n">{{ row.floor }}</td><td class="n">{{ row.ceiling }}</td></tr>{% endfor %}</tbody>{% endfor %}</table></div>
+{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small><small>Good is {{ row.good }}. {{ row.where }}</small></th>{% for v, score, best in row.cells %}<td class="n" data-l="{{ names[loop.index0] }}"><span>{% if best %}<strong>{{ v }}</strong>{% else %}{{ v }}{% endif %}<small>{{ score }}</small></span></td>{% endfor %}
+<td class="n" data-l="floor">{{ row.floor }}</td><td class="n" data-l="ceiling">{{ row.ceiling }}</td></tr>{% endfor %}</tbody>{% endfor %}</table></div>
 {% if labels %}<h2>Label by label</h2>
-<p>Small: how the value compares with the floor, in words, where that can be said. Floors are means over the generators. n: real cells of the label in a draw; "too few": fewer than are needed to judge the label.</p>
+<p>Small: how the value compares with the floor, in words, where that can be said. Floors are means over the generators. n: cells of the label in a draw; too few: fewer than are needed to judge the label.</p>
 {% for t in labels %}<h3>{{ t.title }}</h3><p class="soft">{{ t.question }} Good is {{ t.good }}.</p>
 <div class="wrap" tabindex="0" role="region" aria-label="{{ t.title }}, label by label"><table class="many"><thead><tr><th>Label</th>{% for n in names %}<th class="n" scope="col">{{ n }}</th>{% endfor %}<th class="n">Floor</th><th class="n">n</th></tr></thead><tbody>
-{% for row in t.rows %}<tr><th scope="row">{{ row.name }}</th>{% for c in row.cells %}{{ of_label(c, names[loop.index0]) }}{% endfor %}<td class="n">{{ row.floor }}</td><td class="n">{{ row.n }}</td></tr>{% endfor %}</tbody></table></div>{% endfor %}{% endif %}
+{% for row in t.rows %}<tr><th scope="row">{{ row.name }}{% if row.few %}<small>too few cells to judge</small>{% endif %}</th>{% for c in row.cells %}{{ of_label(c, names[loop.index0]) }}{% endfor %}<td class="n">{{ row.floor }}</td><td class="n">{{ row.n }}</td></tr>{% endfor %}</tbody></table></div>{% endfor %}{% endif %}
 <h2>How this was done</h2>{% for name, notes in notes %}{% if name %}<h3>{{ name }}</h3>{% endif %}<ul>{% for n in notes %}<li>{{ n }}</li>{% endfor %}</ul>{% endfor %}
 <p class="soft">Clearly better: the 95 % intervals for another draw do not touch. Scores are explained in the report of a single generator, which shows more of each.</p>
 <p class="soft">{{ versions }}</p></div>
@@ -143,7 +143,7 @@ def _label_tables(c: Comparison) -> list:
         cells = [label_cell(x) for x in xs]
         for cell in cells: cell["small"] = [s for s in cell["small"] if not s.startswith("floor")]
         n = mean(xs, "n")
-        return dict(name=l, cells=cells, floor=number(mean(xs, "floor")), n="–" if n is None else f"{n:.0f}")
+        return dict(name=l, cells=cells, floor=number(mean(xs, "floor")), n="–" if n is None else f"{n:.0f}", few=n is not None and n < FEW)
     for k in _BY_LABEL:
         rows = [row(l, xs) for l in labels if any(xs := [by.get(l, {}).get(k) for by in found.values()])]
         m = next((r.metrics[k] for r in c.reports.values() if k in r.metrics), None)

@@ -15,9 +15,9 @@ from .judging import QUESTIONS, Metric, align, headline, judge
 from .metrics import check_linear
 
 # %% auto #0
-__all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number', 'direction',
-           'where', 'poorly_covered', 'label_verdict', 'label_cell', 'render', 'versions_line', 'open_cells',
-           'label_columns', 'in_turn', 'versions', 'evaluate']
+__all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'FEW', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
+           'direction', 'where', 'poorly_covered', 'label_verdict', 'label_cell', 'render', 'versions_line',
+           'open_cells', 'label_columns', 'in_turn', 'versions', 'evaluate']
 
 # %% ../nbs/33_report.ipynb #6d51fd22
 WORDS = {"rf_auroc": ("Random forest AUROC", "Can a classifier tell generated cells from real ones? 0.5: it can only guess."),
@@ -225,7 +225,7 @@ _NUMBERS = """
 <td data-l="in words"><span>{{ row.verdict }}{% if row.note %}<small>{{ row.note }}</small>{% endif %}</span></td>{% endif %}</tr>
 {% endfor %}</tbody>{% endfor %}</table>
 {% if labels %}<h2 id="labels">Label by label</h2>
-<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.{% if too_small %} Too few cells to judge: {{ too_small|join('; ') }}.{% endif %}</p>
+<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.{% if too_small %} Too few cells to judge: {{ too_small|join('; ') }}.{% endif %}</p>
 <div class="wrap" tabindex="0" role="region" aria-label="Labels"><table class="cards labels"><thead><tr><th>Label</th><th class="n">n</th>{% for c in label_columns %}<th class="n">{{ c }}</th>{% endfor %}</tr></thead><tbody>
 {% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.some %}{{ of_label(c, label_columns[loop.index0]) }}{% endfor %}</tr>{% endfor %}</tbody></table></div>
 {% if all_columns|length > label_columns|length %}<details><summary>All {{ all_columns|length }} metrics that were measured label by label</summary>
@@ -337,7 +337,7 @@ def poorly_covered(r: Report) -> list:
     return sorted((x for x in found if x[0] < .8), key=lambda x: x[0])
 
 # %% ../nbs/33_report.ipynb #8db855d6
-_FEW = 10                                       # cells of a label in a draw, below which nothing is said about it
+FEW = 10                                       # cells of a label in a draw, below which nothing is said about it
 _SHOWN = ("coverage", "rf_auroc", "label_agreement", "gene_wasserstein", "de_correlation", "tstr")
 
 def label_verdict(d: dict) -> str:
@@ -354,7 +354,7 @@ def label_cell(d: dict | None) -> dict:
     "What a table shows of an entry of `Report.labels`: value, lines of small print, and a colour that goes with the words (0 to 3, or None)."
     if d is None: return dict(value="–", small=[], colour=None)
     if d["value"] is None or "note" in d: return dict(value="–" if d["value"] is None else number(d["value"]), small=["too few"] if "note" in d else [], colour=None)
-    said = label_verdict(d) if (d["n"] or _FEW) >= _FEW else ""
+    said = label_verdict(d) if (d["n"] or FEW) >= FEW else ""
     floor = "" if d["floor"] is None else f"floor {number(d['floor'])}"
     return dict(value=number(d["value"]), small=[x for x in (floor, said.removesuffix(" real cells").removesuffix(" to").replace("like", "like real")) if x],
                 colour=VERDICTS.index(said) if said in VERDICTS[:4] else None)
@@ -367,7 +367,7 @@ def _label_rows(r: Report) -> tuple:
     rows = []
     for l, d in found.items():
         n = max((x["n"] or 0 for x in d.values()), default=0)
-        rows.append(dict(name=l, n=f"{n:.0f}" if n >= 1 else "< 1", few=n < _FEW, some=[label_cell(d.get(k)) for k in some], all=[label_cell(d.get(k)) for k in every]))
+        rows.append(dict(name=l, n=f"{n:.0f}" if n >= 1 else "< 1", few=n < FEW, some=[label_cell(d.get(k)) for k in some], all=[label_cell(d.get(k)) for k in every]))
     return [title_of(k) for k in some], [title_of(k) for k in every], rows
 
 def _few(r: Report) -> list:
