@@ -179,7 +179,7 @@ CSS = """
 .sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem;width:auto} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat tbody th{position:sticky;left:0;background:var(--back)} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
 .sg summary{cursor:pointer;color:var(--link);padding:.5rem 0;margin-top:.6rem} .sg .many{width:auto;font-size:.85rem} .sg .many th,.sg .many td{padding:.35rem .5rem} .sg .many thead th{white-space:normal;min-width:5.2rem} .sg .many tbody th{position:sticky;left:0;background:var(--back);min-width:7rem;max-width:9rem}
 .sg .v0{border-left:4px solid #009e73} .sg .v1{border-left:4px solid #56b4e9} .sg .v2{border-left:4px solid #e69f00;background:rgba(230,159,0,.14)} .sg .v3{border-left:4px solid #d55e00;background:rgba(213,94,0,.18)}
-.sg .published tbody th{min-width:11rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .labels tbody th{min-width:8rem} .sg .first tbody th{min-width:10rem} .sg .numbers tbody th{min-width:15rem} .sg .numbers tr.group th{min-width:0} .sg .numbers .track{min-width:5.5rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
+.sg .published tbody th{min-width:9rem} .sg .published th,.sg .published td{padding:.4rem .45rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .labels tbody th{min-width:8rem} .sg .first tbody th{min-width:10rem} .sg .numbers tbody th{min-width:15rem} .sg .numbers tr.group th{min-width:0} .sg .numbers .track{min-width:5.5rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
 @media screen and (max-width:640px){.sg{padding:.6rem .8rem 2rem}.sg .big{font-size:2.8rem}
  .sg .cards thead{position:absolute;left:-9999px}.sg .cards tr{display:block;border:1px solid var(--line);border-radius:8px;margin:.6rem 0;padding:.4rem .6rem;background:var(--card)}
  .sg .cards tbody th,.sg .cards td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.15rem 0;text-align:right;white-space:normal}
@@ -570,7 +570,7 @@ def _pictures(sides, metrics: dict, seed: int, most: int = 2000) -> list:
     pairs = metrics["near_duplicate_share"].details.get("pairs", [])[:4] if "near_duplicate_share" in metrics else []
     at = np.searchsorted(sides.train_rows, [p["train"] for p in pairs]) if pairs else None
     makers = [("map", "wide", "Map", lambda: plots.tsne_plot(real, generated, seed=seed),
-               "A t-SNE map of half of the held-out real cells (pale grey), into which the other half and the generated cells are placed alike. Grey that nothing covers in the third panel is not generated.",
+               "A t-SNE map of half of the held-out real cells (pale grey), into which the other half and the generated cells are placed alike. Colours are the same in all panels; a name that finds no room in the second is left out. Grey that nothing covers in the third panel is not generated.",
                f"Three t-SNE maps: held-out real cells, generated cells, and generated over real cells; labels: {names}"),
               ("roc", "half", "Told apart", lambda: plots.roc_plot(roc["fpr"], roc["tpr"], roc.get("tpr_floor")),
                "ROC curve of the random forest, real or generated. On the diagonal it can only guess; a steep start means that some generated cells are recognised beyond doubt.",
@@ -614,7 +614,7 @@ def _given_depths(metrics: dict, cells) -> None:
     "Mark `library_size` where generated `cells` say that their depths were drawn from real cells."
     m, made = metrics.get("library_size"), getattr(cells, "uns", {}).get("scgan_nb", {})
     if m is None or m.value is None or str(made.get("depths", "")) != "real": return
-    m.details["by_construction"], m.note = True, "the depths of these cells were drawn from real cells; that they are right says nothing about the generator"
+    m.details["by_construction"], m.note = True, "depths drawn from real cells: no merit of the generator"
 
 def _about(sides, metrics, notes, how) -> tuple:
     "(notes on the method, what the report is about); `how` from `_how`."
@@ -627,7 +627,7 @@ def _about(sides, metrics, notes, how) -> tuple:
     notes = notes + sides.notes + [
         f"The space (variable genes, principal components) was fitted on {fitted}; all others were projected into it."
         + " Where nothing else is said, numbers are from: " + next((x.space for x in metrics.values() if "PCs of" in x.space), first.space) + ".",
-        f"Each number is the mean of {how['repeats']} draws. In each, held-out cells are cut into two halves of equal label mix; one is the yardstick and the other is the floor.",
+        f"Each number is the mean of {how['repeats']} draws. In each, held-out cells are drawn twice, none of them both times; one set is the yardstick and the other is the floor.",
         "Generated cells were drawn " + ("in the label mix of the real cells." if how["match_labels"] else "at random, in the label mix in which they came."),
         f"A random forest has {how['trees']:,} trees.",
         "Ceilings: " + "; ".join(f"{bad} ({', '.join(title_of(k) for k, x in metrics.items() if x.bad == bad)})" for bad in ceilings) + "."]
