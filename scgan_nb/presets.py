@@ -125,15 +125,17 @@ def _distances_to(x, y, seeds) -> dict:
     width = bootstrap_width(b, np.random.default_rng(seeds))
     return {"cosine": c["centroid_cosine"], "euclid": c["centroid_euclid"], "mmd": biased_mmd(a, b, [(width * f)**2 for f in (.5, 1, 2)], 3)}
 
-def _mixing_on_a_map(x, y, seed) -> dict:
-    from sklearn.manifold import TSNE
-    n, both = y.shape[0], np.vstack([y.toarray(), x.toarray()])
-    flat = TSNE(perplexity=min(30, (len(both) - 1) // 3), random_state=seed).fit_transform(both)
-    return {"milisi": lisi(flat[n:], flat[:n])}
-
 def _two_kinds(a, b) -> tuple:
-    "What forests learn from: real `b` above generated `a`, dense, and True for generated."
+    "Real `b` above generated `a`, dense, and True for generated."
     return np.vstack([b, a]), np.repeat([False, True], [len(b), len(a)])
+
+def _mixing_on_a_map(x, y, seed) -> dict:
+    "LISI on a joint t-SNE, which starts at principal components, so that its seed hardly matters, and the order of the cells does: it is drawn."
+    from sklearn.manifold import TSNE
+    both, kind = _two_kinds(x.toarray(), y.toarray())
+    order = np.random.default_rng(seed).permutation(len(both))
+    flat = TSNE(perplexity=min(30, (len(both) - 1) // 3), random_state=seed).fit_transform(both[order])
+    return {"milisi": lisi(flat[kind[order]], flat[~kind[order]])}
 
 def _forest_on_components(x, y, trees, seed) -> dict:
     return {"rf_auroc": split_forest(*_two_kinds(x.toarray(), y.toarray()), .3, seed, 50, trees, seed)}
@@ -147,7 +149,7 @@ def _groundgan(sides, draws, seed, trees, n_jobs):
     pairs = {("value", r): (g[i], h[j]) for r, (i, j) in enumerate(draws)} | {("control", r): (h[p[:len(p) // 2]], h[p[len(p) // 2:]]) for r, p in enumerate(halves)}
     tasks = {(*k, "map"): (_mixing_on_a_map, *p, seed + k[1]) for k, p in pairs.items() if k[0] == "value" or k[1] == 0}      # the longest first
     tasks |= {("value", r, "forest"): (_forest_on_components, *pairs["value", r], trees, seed + r) for r in rounds}
-    tasks |= {(*k, "distances"): (_distances_to, *p, [seed, 6, k[1], k[0] == "value"]) for k, p in pairs.items()}
+    tasks |= {(*k, "distances"): (_distances_to, *p, [seed, 6, k[1], int(k[0] == "value")]) for k, p in pairs.items()}
     found = _side_by_side(tasks, len(draws) * trees * len(draws[0][1]), n_jobs)
     values, controls = ([{m: v for part in ("distances", "map", "forest") for m, v in found.get((kind, r, part), {}).items()} for r in rounds] for kind in ("value", "control"))
     controls[0]["rf_auroc"] = .5
