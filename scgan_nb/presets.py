@@ -174,7 +174,9 @@ def _joint_components(x, y, seed) -> tuple:
     joint = Space(50, seed=seed).fit_logged(sp.vstack([x, y]).tocsr())
     return joint.project(x), joint.project(y)
 
-def _some(cells, seed, most: int = 5000):
+_TAUGHT = 5000
+
+def _some(cells, seed, most: int = _TAUGHT):
     "`cells`, or `most` of them at random: enough to find markers or to learn labels."
     rows = np.sort(np.random.default_rng([seed, 7]).choice(cells.x.shape[0], min(most, cells.x.shape[0]), replace=False))
     return cells._replace(x=cells.x[rows], labels=None if cells.labels is None else cells.labels[rows])
@@ -306,6 +308,7 @@ def _what_differs(name, sides, n, trees, rounds, about) -> list:
     if name == "groundgan" and n < 1000: said.append(f"{n:,} cells a side; the paper compares 1,000.")
     if name == "groundgan" and about["genes"] < 1000: said.append(f"{about['genes']:,} genes, since the generated cells have no more; the paper compares 1,000.")
     if name != "groundgan" and n < most: said.append(f"{n:,} of {most:,} cells a side, drawn anew in each round; the paper compares all. The forest's area grows with the number of cells.")
+    if name != "groundgan" and (sides.train or sides.holdout).x.shape[0] > _TAUGHT: said.append(f"Markers and labels are learned from {_TAUGHT:,} of the real cells.")
     if trees != 1000: said.append(f"{trees:,} trees; the paper grows 1,000.")
     if sides.holdout.labels is None: said.append("The held-out cells have no labels, so what needs labels was left out.")
     if name == "activa" and rounds == 1:
