@@ -668,7 +668,7 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
         Draw generated cells in the real label mix, for cells that were ordered in another mix on purpose.
     donor_key : str, optional
         Column of donors in training and held-out cells.
-    presets : names of `presets.PRESETS`, measured as well; with `fast`, in at most 3 rounds of 500 cells and 100 trees
+    presets : names of `presets.PRESETS`, measured as well, in the rounds that `presets.run` thinks right; with `fast`, of 500 cells and with 100 trees
     max_cells : int, optional
         Use at most so many generated and held-out cells, and five times as many training cells.
     trees : of each forest, if neither 100 nor 250
@@ -694,10 +694,10 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
     metrics = judge(sides, n=n, progress=progress, only=only, n_jobs=n_jobs, **how)
     _given_depths(metrics, generated)
     notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], how)
-    small = (dict(repeats=min(3, repeats), trees=trees or 100, n=min(500, sides.generated.x.shape[0], sides.holdout.x.shape[0])) if fast
-             else dict(repeats=repeats) | ({"trees": trees} if trees else {}))
+    small = (dict(trees=trees or 100, n=min(500, sides.generated.x.shape[0], sides.holdout.x.shape[0])) if fast
+             else {"trees": trees} if trees else {})
     drawing = [(f"drawing: {title}", task) for title, task in _pictures(sides, metrics, seed, 1000 if fast else 2000)] if pictures else []
-    measuring = [(f"preset {p}", partial(known.run, p, generated, holdout, train, seed=seed, **small, **options)) for p in presets]
+    measuring = [(f"preset {p}", partial(known.run, p, sides, seed=seed, n_jobs=n_jobs, **small)) for p in presets]
     done = list(in_turn(drawing + measuring, progress))
     for p in metrics["near_duplicate_share"].details.get("pairs", []) if "near_duplicate_share" in metrics else []:
         p |= {"generated": int(opened[0][1][p["generated"]]), "train": int(opened[2][1][p["train"]])}          # as in the file
