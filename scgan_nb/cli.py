@@ -66,7 +66,13 @@ def _judging(p):
     p.add_argument("--train", metavar="TRAIN", help="real cells that the generator was trained on; without them copies cannot be found")
     p.add_argument("--labels-key", metavar="KEY", default="cluster", help="column of labels (default: cluster, or another usual name)")
     p.add_argument("--donor-key", metavar="KEY", help="column of donors in the real cells, to judge membership by donor")
-    p.add_argument("--fast", action="store_true", help="at most 300 cells a side, smaller forests")
+    p.add_argument("--layer", metavar="NAME", help="judge this layer of the generated cells (default: X)")
+    p.add_argument("--logged", action="store_true", help="the generated values are log(1 + x); undo that")
+    p.add_argument("--same-gene-order", action="store_true", help="accept cells without gene names: the same genes in the same order everywhere, on your word")
+    p.add_argument("--match-labels", action="store_true", help="draw generated cells in the label mix of the real ones, if they were ordered in another one on purpose")
+    p.add_argument("--fit-on", choices=["holdout", "train"], default="holdout", help="cells that the space is fitted on: a third of the held-out cells, set aside for it (default), or those of --train")
+    p.add_argument("--n", type=int, metavar="N", help="cells a side in each draw (default: as many as there are, at most 1000, with --fast 300)")
+    p.add_argument("--fast", action="store_true", help="a quick look: at most 300 cells a side, smaller forests, fewer rounds of presets (default: all in full)")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same numbers (default: 0)")
     p.add_argument("--repeats", type=int, default=5, metavar="N", help="draws; more of them give narrower intervals (default: 5)")
     p.add_argument("--trees", type=int, metavar="N", help="of each random forest (default: 250, with --fast 100)")
@@ -79,8 +85,11 @@ def _options(a, name: str) -> tuple:
     out = Path(a.out).expanduser()
     if out.exists() and not out.is_dir(): raise ValueError(f"--out {out} is a file; give a folder")
     if a.repeats < 2 or a.trees is not None and a.trees < 1: raise ValueError("judging needs at least 2 --repeats and 1 of --trees")
+    if a.n is not None and a.n < 20: raise ValueError(f"--n {a.n} is too few to judge with; give at least 20")
+    if a.fit_on == "train" and not a.train: raise ValueError("--fit-on train needs the training cells; give --train FILE")
     if a.max_cells < 100: raise ValueError(f"--max-cells {a.max_cells} is too few to judge with; give at least 100")
-    return out / name, dict(train=a.train, labels_key=a.labels_key, donor_key=a.donor_key, fast=a.fast, seed=a.seed, repeats=a.repeats, trees=a.trees, max_cells=a.max_cells)
+    names = ("train", "labels_key", "donor_key", "layer", "logged", "same_gene_order", "match_labels", "fit_on", "n", "fast", "seed", "repeats", "trees", "max_cells")
+    return out / name, {k: getattr(a, k) for k in names}
 
 def _say(report, path, what):
     log = logging.getLogger("scgan_nb")
@@ -93,7 +102,7 @@ def evaluate(argv: list[str]) -> None:
                                 "Writes report.html and report.json.")
     p.add_argument("generated", metavar="GENERATED", help=".h5ad, .zarr, or what else can be read"); p.add_argument("holdout", metavar="HOLDOUT", help="real cells, not trained on")
     _judging(p)
-    p.add_argument("--preset", nargs="+", action="extend", default=[], metavar="P", help="measure by a paper's rules as well: groundgan, activa, scdiffusion")
+    p.add_argument("--preset", action="append", default=[], metavar="P", help="measure by a paper's rules as well: groundgan, activa or scdiffusion; for several, give it again")
     a = p.parse_args(argv)
     path, options = _options(a, "report.html")
     from scgan_nb.report import evaluate

@@ -5,11 +5,12 @@
 # %% ../nbs/33a_compare.ipynb #e0b46208
 from __future__ import annotations
 import dataclasses
+from functools import partial
 from pathlib import Path
 import numpy as np
 from .judging import QUESTIONS, align, headline, judge, most_cells
-from .report import (SECTIONS, WORDS, Report, _about, _png, _ready, label_columns, number, open_cells, page, poorly_covered, save_pair,
-                             title_of, verdict, versions_line)
+from .report import (FEW, SECTIONS, WORDS, Report, _about, _given_depths, _how, _png, _ready, direction, in_turn, label_cell, label_columns, number, open_cells, page,
+                             poorly_covered, save_pair, title_of, verdict, versions_line, where)
 
 # %% auto #0
 __all__ = ['shared_genes', 'names_of', 'clearly_better', 'Comparison', 'render', 'compare']
@@ -85,7 +86,7 @@ class Comparison:
             for k in self._metrics():
                 if k not in r.terms or k not in r.metrics or r.metrics[k].value is None: continue
                 better = [o for o, x in self.reports.items() if o != name and k in x.metrics and clearly_better(x.metrics[k], r.metrics[k])]
-                if verdict(r.metrics[k]) != "like real cells" and (better or verdict(r.metrics[k]) in ("off", "far off")):
+                if verdict(r.metrics[k]) not in ("like real cells", "by construction") and (better or verdict(r.metrics[k]) in ("off", "far off")):
                     own.append({"metric": k, "verdict": verdict(r.metrics[k]), "to": better, "score": r.metrics[k].score})
             found[name] = sorted(own, key=lambda x: 2 if x["score"] is None else x["score"])
         return found
@@ -117,26 +118,51 @@ _BODY = """
 {% for name, lines in losses %}<h3>{{ name }}</h3>{% if lines %}<ul>{% for first, rest in lines %}<li><strong>{{ first }}:</strong> {{ rest }}</li>{% endfor %}</ul>{% else %}<p>Nothing that could be told from chance.</p>{% endif %}{% endfor %}
 <h2>Metric by metric</h2>
 <p>Bold: the best, and all that are not clearly worse. Small: the score, 0 to 100. Floor and ceiling are means over the generators.</p>
-<div class="wrap" tabindex="0" role="region" aria-label="Metrics"><table><thead><tr><th>Metric</th>{% for n in names %}<th class="n" scope="col">{{ n }}</th>{% endfor %}<th class="n">Floor</th><th class="n">Ceiling</th></tr></thead>
+<div class="wrap" tabindex="0" role="region" aria-label="Metrics"><table class="cards labels"><thead><tr><th>Metric</th>{% for n in names %}<th class="n" scope="col">{{ n }}</th>{% endfor %}<th class="n">Floor</th><th class="n">Ceiling</th></tr></thead>
 {% for g in groups %}<tbody><tr class="group"><th colspan="{{ names|length + 3 }}" scope="rowgroup">{{ g.title }}</th></tr>
-{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small></th>{% for v, score, best in row.cells %}<td class="n">{% if best %}<strong>{{ v }}</strong>{% else %}{{ v }}{% endif %}<small>{{ score }}</small></td>{% endfor %}
-<td class="n">{{ row.floor }}</td><td class="n">{{ row.ceiling }}</td></tr>{% endfor %}</tbody>{% endfor %}</table></div>
+{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small><small>Good is {{ row.good }}. {{ row.where }}</small></th>{% for v, score, best in row.cells %}<td class="n" data-l="{{ names[loop.index0] }}"><span>{% if best %}<strong>{{ v }}</strong>{% else %}{{ v }}{% endif %}<small>{{ score }}</small></span></td>{% endfor %}
+<td class="n" data-l="floor">{{ row.floor }}</td><td class="n" data-l="ceiling">{{ row.ceiling }}</td></tr>{% endfor %}</tbody>{% endfor %}</table></div>
+{% if labels %}<h2>Label by label</h2>
+<p>Small: how the value compares with the floor, in words, where that can be said. Floors are means over the generators. n: cells of the label in a draw; too few: fewer than are needed to judge the label.</p>
+{% for t in labels %}<h3>{{ t.title }}</h3><p class="soft">{{ t.question }} Good is {{ t.good }}.</p>
+<div class="wrap" tabindex="0" role="region" aria-label="{{ t.title }}, label by label"><table class="many"><thead><tr><th>Label</th>{% for n in names %}<th class="n" scope="col">{{ n }}</th>{% endfor %}<th class="n">Floor</th><th class="n">n</th></tr></thead><tbody>
+{% for row in t.rows %}<tr><th scope="row">{{ row.name }}{% if row.few %}<small>too few cells to judge</small>{% endif %}</th>{% for c in row.cells %}{{ of_label(c, names[loop.index0]) }}{% endfor %}<td class="n">{{ row.floor }}</td><td class="n">{{ row.n }}</td></tr>{% endfor %}</tbody></table></div>{% endfor %}{% endif %}
 <h2>How this was done</h2>{% for name, notes in notes %}{% if name %}<h3>{{ name }}</h3>{% endif %}<ul>{% for n in notes %}<li>{{ n }}</li>{% endfor %}</ul>{% endfor %}
 <p class="soft">Clearly better: the 95 % intervals for another draw do not touch. Scores are explained in the report of a single generator, which shows more of each.</p>
 <p class="soft">{{ versions }}</p></div>
 """
+
+_BY_LABEL = ("label_agreement", "coverage", "rf_auroc")
+
+def _label_tables(c: Comparison) -> list:
+    "For each metric that is shown by label: title, question, good, and a row for each label with a cell for each generator."
+    found, tables = {name: r.labels() for name, r in c.reports.items()}, []
+    labels = list(dict.fromkeys(l for by in found.values() for l in by))
+    mean = lambda xs, what: float(np.mean(known)) if (known := [x[what] for x in xs if x and x[what] is not None]) else None
+    def row(l, xs):
+        cells = [label_cell(x) for x in xs]
+        for cell in cells: cell["small"] = [s for s in cell["small"] if not s.startswith("floor")]
+        n = mean(xs, "n")
+        return dict(name=l, cells=cells, floor=number(mean(xs, "floor")), n="–" if n is None else f"{n:.0f}", few=n is not None and n < FEW)
+    for k in _BY_LABEL:
+        rows = [row(l, xs) for l in labels if any(xs := [by.get(l, {}).get(k) for by in found.values()])]
+        m = next((r.metrics[k] for r in c.reports.values() if k in r.metrics), None)
+        if rows: tables.append(dict(title=title_of(k), question=WORDS[k][1], good=direction(m), rows=rows))
+    return tables
 
 def render(c: Comparison, kind: str = "page") -> str:
     "HTML of a comparison: a whole 'page', or a 'fragment' for a notebook."
     table, heads, order = c.table(), c.headlines, c._metrics()
     def cells(k):
         ms = [r.metrics.get(k) for r in c.reports.values()]
-        known = [m for m in ms if m is not None and m.value is not None]
+        known = [m for m in ms if m is not None and m.value is not None and verdict(m) != "by construction"]
         best = min(known, key=lambda m: m.error(m.value)) if known else None
         return [("–", "", False) if m is None or m.value is None else
+                (number(m.value), "by construction", False) if verdict(m) == "by construction" else
                 (number(m.value), "" if m.score is None else f"{100 * m.score:.0f}", len(known) > 1 and not clearly_better(best, m)) for m in ms]
     value = lambda k, what: None if table.loc[k, what] is None or np.isnan(table.loc[k, what]) else float(table.loc[k, what])
-    row = lambda k: dict(title=title_of(k), question=WORDS.get(k, ("", ""))[1], cells=cells(k), floor=number(value(k, "floor")), ceiling=number(value(k, "ceiling")))
+    any_of = lambda k: next(r.metrics[k] for r in c.reports.values() if k in r.metrics)
+    row = lambda k: dict(title=title_of(k), question=WORDS.get(k, ("", ""))[1], good=direction(any_of(k)), where=where(any_of(k)), cells=cells(k), floor=number(value(k, "floor")), ceiling=number(value(k, "ceiling")))
     groups = [dict(title=SECTIONS[q], rows=[row(k) for k in ks if k in order]) for q, ks in QUESTIONS.items()]
     groups.append(dict(title="Beside the headline", rows=[row(k) for k in order if not any(k in ks for ks in QUESTIONS.values())]))
     asked = {name: headline(r.metrics)["questions"] for name, r in c.reports.items()}
@@ -152,13 +178,14 @@ def render(c: Comparison, kind: str = "page") -> str:
     notes = [("", shared)] + [(name, own) for name, r in c.reports.items() if (own := [n for n in r.notes if n not in shared])]
     judged = len(set.intersection(*({k for k, t in r.terms.items() if t["score"] is not None} for r in c.reports.values())))
     return page(_BODY, kind, c.title, c=c, bars=bars, questions=[SECTIONS[q] for q in QUESTIONS], judged=judged, pictures=[_ready(p) for p in c.pictures],
-                losses=[(name, [line(name, x) for x in xs]) for name, xs in c.losses().items()], names=list(c.reports), groups=[g for g in groups if g["rows"]],
+                labels=_label_tables(c), losses=[(name, [line(name, x) for x in xs]) for name, xs in c.losses().items()], names=list(c.reports), groups=[g for g in groups if g["rows"]],
                 notes=notes, about_line=". ".join(x for x in (c.about.get("sizes", ""), c.about.get("drawn", "")) if x), versions=versions_line(c.about))
 
 # %% ../nbs/33a_compare.ipynb #98f78ccb
-def compare(generators, holdout, train=None, labels_key: str | None = "cluster", n: int | None = None, fast: bool = True, seed: int = 0, repeats: int = 5,
+def compare(generators, holdout, train=None, labels_key: str | None = "cluster", n: int | None = None, fast: bool = False, seed: int = 0, repeats: int = 5,
             pictures: bool = True, title: str = "Generators compared", progress: bool = True, only=None, match_labels: bool = False, n_jobs: int = -1,
-            donor_key: str | None = None, max_cells: int | None = 20_000, trees: int | None = None, fit_on: str = "holdout", **align_options) -> Comparison:
+            donor_key: str | None = None, max_cells: int | None = 20_000, trees: int | None = None, fit_on: str = "holdout",
+            layer: str | None = None, logged: bool = False, **align_options) -> Comparison:
     """Judge several sets of generated cells by one yardstick -> `Comparison`.
 
     Parameters
@@ -177,7 +204,7 @@ def compare(generators, holdout, train=None, labels_key: str | None = "cluster",
         if not all(isinstance(g, (str, Path)) for g in generators): raise ValueError("give generators that are no files as a dict of name -> cells")
         generators = dict(zip(names_of(generators), generators))
     if len(generators) < 2: raise ValueError(f"comparing needs at least two generators, got {len(generators)}; use evaluate for one")
-    opened = {name: open_cells(g, max_cells, seed, "generated cells") for name, g in generators.items()}
+    opened = {name: open_cells(g, max_cells, seed, "generated cells", layer, logged) for name, g in generators.items()}
     holdout, _, said_holdout = open_cells(holdout, max_cells, seed, "held-out cells")
     train, _, said_train = (None, None, []) if train is None else open_cells(train, None if max_cells is None else 5 * max_cells, seed, "training cells")
     cut, said = shared_genes({name: o[0] for name, o in opened.items()})
@@ -190,18 +217,19 @@ def compare(generators, holdout, train=None, labels_key: str | None = "cluster",
         real = next(iter(sides.values())).holdout.x.shape[0]
         real = real // 2 if train is not None and fit_on == "train" else (real - real // 3) // 2
         n = min(most_cells(fast), real, *(s.generated.x.shape[0] for s in sides.values()))
-    reports, names = {}, list(sides)
-    if progress:
-        from tqdm.auto import tqdm
-        names = tqdm(names, desc="judging", unit="generator")
-    for name in names:
-        metrics = judge(sides[name], n=n, fast=fast, seed=seed, repeats=repeats, only=only, match_labels=match_labels, n_jobs=n_jobs, trees=trees, fit_on=fit_on)
-        notes, about = _about(sides[name], metrics, opened[name][2] + said_holdout + said_train + ([said] if said else []), repeats, seed, fast, match_labels)
-        reports[name] = Report(metrics, notes, [], about, name)
+    how = _how(repeats, seed, fast, match_labels, trees, fit_on, train)
+    def report_of(name):
+        metrics = judge(sides[name], n=n, only=only, n_jobs=n_jobs, **how)
+        _given_depths(metrics, cut[name])
+        notes, about = _about(sides[name], metrics, opened[name][2] + said_holdout + said_train + ([said] if said else []), how)
+        return Report(metrics, notes, [], about, name)
+    tasks = [(f"judging {name}", partial(report_of, name)) for name in sides] + ([("drawing maps", lambda: _maps(sides, seed))] if pictures else [])
+    done = list(in_turn(tasks, progress))
+    reports = dict(zip(sides, done))
     about = {k: v for k, v in next(iter(reports.values())).about.items() if k != "sizes"}
     about["sizes"] = (", ".join(f"{name} {s.generated.x.shape[0]:,}" for name, s in sides.items()) + f" generated cells, against {_size(holdout):,} held-out real cells"
                       + (f" and {_size(train):,} training cells" if train is not None else "") + f", {next(iter(sides.values())).generated.x.shape[1]:,} genes")
-    return Comparison(reports, _maps(sides, seed) if pictures else [], about, title)
+    return Comparison(reports, done[-1] if pictures else [], about, title)
 
 def _size(cells) -> int: return (cells[0] if isinstance(cells, tuple) else cells).shape[0]
 

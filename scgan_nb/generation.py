@@ -195,7 +195,7 @@ def _planned(generator, reference, cells_no, depth, counts, seed, provenance):
     if labels is not None: obs["cluster"] = pd.Categorical.from_codes(plan, categories=reference.obs["cluster"].cat.categories)
     if counts: obs["n_counts"] = depths
     obs["is_synthetic"] = True
-    uns = {"scgan_nb": {"schema": SCHEMA, "version": version("scgan_nb"), "seed": seed, **(provenance or {})}}
+    uns = {"scgan_nb": {"schema": SCHEMA, "version": version("scgan_nb"), "seed": seed, **({"depths": "real" if depth is None else "given"} if counts else {}), **(provenance or {})}}
     return plan, depths, ad.AnnData(obs=obs, var=reference.var.copy(), uns=uns)
 
 def _made(generator, plan, depths, counts, seed, progress) -> Iterator:

@@ -478,10 +478,10 @@ def _mean(many, k) -> float | None:
     "Mean of what the draws found for metric `k`; None where one of them did not find it."
     return float(np.mean([x[k] for x in many])) if many and all(x.get(k) is not None for x in many) else None
 
-def _one(key, arguments, options):
-    "(key, `_measure`), on one thread, so that sums are taken in one order whatever the number of cores."
+def _one(key, arguments, options, measure=_measure):
+    "(key, what `measure` returns), on one thread, so that sums are taken in one order whatever the number of cores."
     from threadpoolctl import threadpool_limits
-    with threadpool_limits(1): return key, _measure(*arguments, **options)
+    with threadpool_limits(1): return key, measure(*arguments, **options)
 
 def _in_parallel(comparisons, total: int, work: int, n_jobs: int, progress: bool):
     "Iterate over `_one` of the comparisons, in as many processes as pay (`work`: trees x cells in all); threads would wait for each other at every tree."

@@ -205,13 +205,14 @@ def mmd(generated, real, width: float | None = None) -> float:
     return float((total(generated, generated) - m * 3) / (m * (m - 1)) + (total(real, real) - n * 3) / (n * (n - 1)) - 2 * total(generated, real) / (m * n))
 
 # %% ../nbs/30_metrics.ipynb #4d8314ab
-def forest_scores(generated, real, trees: int = 1000, folds: int = 5, seed: int = 0, n_jobs: int | None = -1):
-    "For each fold (kind, score) of its cells, float [cells]: 0 real or 1 generated, and the share of trees that say generated; of a forest that has not seen them."
+def forest_scores(generated, real, trees: int = 1000, folds: int = 5, seed: int = 0, n_jobs: int | None = -1, only: int | None = None):
+    "For each fold (or the one numbered `only`) (kind, score) of its cells, float [cells]: 0 real or 1 generated, and the share of trees that say generated; of a forest that has not seen them."
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedKFold
     x, y = np.vstack([real, generated]).astype(np.float32), np.repeat([0, 1], [len(real), len(generated)])
     if trees * len(x) < 60_000: n_jobs = 1            # threads cost more than they bring
-    for fit, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y):
+    for f, (fit, test) in enumerate(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y)):
+        if only not in (None, f): continue
         forest = RandomForestClassifier(trees, min_samples_split=2, max_features="sqrt", random_state=seed, n_jobs=n_jobs).fit(x[fit], y[fit])
         yield y[test], forest.set_params(n_jobs=1).predict_proba(x[test])[:, 1]      # threads would add up in any order
 

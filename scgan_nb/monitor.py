@@ -25,7 +25,7 @@ class Monitor:
 
     Attributes
     ----------
-    floor : {"mmd", "rf_auroc"} of one half of the validation cells against the other.
+    floor : {"mmd", "rf_auroc"} of one half of the validation cells against the other; {"recall/<label>", "recall"} of training cells.
 
     Raises
     ------
@@ -44,7 +44,14 @@ class Monitor:
         self.real, other, self.codes = z[order[:half]], z[order[half:2 * half]], valid.obs["cluster"].cat.codes.to_numpy()[order[:half]]
         self.probe = {l: z[np.flatnonzero(labels == l)[:probe]] for l in valid.obs["cluster"].cat.categories if (labels == l).any()}
         self.width = kernel_width(self.real)
-        self.floor = {"mmd": mmd(other, self.real, self.width), "rf_auroc": self._auroc(other)}
+        kind = train.obs["cluster"].cat.codes.to_numpy()
+        like = np.concatenate([rng.permutation(np.flatnonzero(kind == k))[:c] for k, c in enumerate(np.bincount(self.codes))])
+        self.floor = {"mmd": mmd(other, self.real, self.width), "rf_auroc": self._auroc(other)} | self._recall(self.space.transform(train.X[np.sort(like)]))
+
+    def _recall(self, z) -> dict[str, float]:
+        "`recall/<label>`, the share of the label's probe that cells `z` [cells, pcs] come near to, and their mean, `recall`."
+        found = {f"recall/{l}": float(precision_recall(z, p, k=min(5, len(p) - 1))["recalled"].mean()) for l, p in self.probe.items() if len(p) > 2}
+        return found | {"recall": float(np.mean(list(found.values()))) if found else float("nan")}
 
     def _auroc(self, z) -> float: return rf_auroc(z, self.real, trees=self.trees, folds=3, seed=self.seed)
 
@@ -55,12 +62,11 @@ class Monitor:
         return self.compare(make_cells(generator, self.model.reference, asked, counts=False, seed=self.seed).X)
 
     def compare(self, x) -> dict[str, float]:
-        """For cells `x` [cells, genes]: `mmd`, `rf_auroc` and their `_floor`s, `recall/<label>` of the probe, `recall` (mean over labels) and
-        `score`, minus the MMD."""
+        """For cells `x` [cells, genes]: `mmd`, `rf_auroc`, `recall/<label>` of the probe, `recall` (mean over labels), the floor of each
+        (`mmd_floor`, `recall_floor/<label>`, ...) and `score`, minus the MMD."""
         z = self.space.transform(x)
-        recalled = {f"recall/{l}": float(precision_recall(z, p, k=min(5, len(p) - 1))["recalled"].mean()) for l, p in self.probe.items() if len(p) > 2}
-        found = {"mmd": mmd(z, self.real, self.width), "rf_auroc": self._auroc(z)}
-        return found | {f"{n}_floor": v for n, v in self.floor.items()} | recalled | {
-            "recall": float(np.mean(list(recalled.values()))) if recalled else float("nan"), "score": -found["mmd"]}
+        found = {"mmd": mmd(z, self.real, self.width), "rf_auroc": self._auroc(z)} | self._recall(z)
+        floors = {"_floor/".join(n.split("/", 1)) if "/" in n else f"{n}_floor": v for n, v in self.floor.items()}
+        return found | floors | {"score": -found["mmd"]}
 
     def __call__(self, trainer) -> dict[str, float]: return self.measure(trainer.game.generator)

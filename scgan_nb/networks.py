@@ -62,14 +62,22 @@ class Norm(tf.Module):
                        tf.Variable(tf.ones([width]), trainable=False, name="BN_moving_var")] if kind == "batchnorm" else []
 
     def __call__(self, h: tf.Tensor, hot: tf.Tensor | None = None, training: bool = False, follow: bool = False) -> tf.Tensor:
-        """Normalise `h` [cells, width]. In training, batch norm uses the batch; `follow` moves the averages towards it."""
-        if self.kind == "layernorm": mean, var = tf.nn.moments(h, [1], keepdims=True)
-        elif training: mean, var = tf.nn.moments(h, [0])
+        """Normalise `h` [..., cells, width]; `hot` [..., cells, clusters]. In training, batch norm uses the batch (each of several by itself);
+        `follow` moves the averages towards it (towards one after the other)."""
+        if self.kind == "layernorm": mean, var = tf.nn.moments(h, [-1], keepdims=True)
+        elif training: mean, var = tf.nn.moments(h, [-2], keepdims=True)
         else: mean, var = self.moving
-        if self.moving and training and follow:
-            for average, now in zip(self.moving, (mean, var)):
-                average.assign(average * MOVING_DECAY + tf.cast(now, tf.float32) * (1 - MOVING_DECAY))
-        return tf.nn.batch_normalization(h, mean, var, pick(self.offset, hot), pick(self.scale, hot), NORM_EPSILON)
+        if self.moving and training and follow: self._follow(mean, var)
+        factor = tf.math.rsqrt(var + NORM_EPSILON)
+        if self.kind == "layernorm": return (h - mean) * factor * pick(self.scale, hot) + pick(self.offset, hot)
+        factor *= self.scale                                            # of every cluster, so that a cell picks both its numbers ready-made
+        return h * pick(factor, hot) + pick(self.offset - mean * factor, hot)
+
+    def _follow(self, mean, var):
+        for average, now in zip(self.moving, (mean, var)):
+            now = tf.reshape(now, [-1, now.shape[-1]])                  # [batches, width]; the last one counts most
+            left = MOVING_DECAY ** tf.range(now.shape[0] - 1, -1, -1, tf.float32)
+            average.assign(average * MOVING_DECAY ** now.shape[0] + tf.linalg.matvec(now, (1 - MOVING_DECAY) * left, transpose_a=True))
 
 # %% ../nbs/10_networks.ipynb #ccfd28dd
 def product(a: tf.Tensor, b: tf.Tensor, precision: str = "float32", **transpose) -> tf.Tensor:
@@ -165,14 +173,31 @@ class Generator(Network):
 
     def body(self, z: tf.Tensor, labels: tf.Tensor | None, training: bool = False, follow: bool = False) -> tf.Tensor:
         """The hidden layers: [cells, latent_dim] -> [cells, hidden]."""
-        return self.bodies(z, [labels], training, follow)
+        hot = one_hot(labels, self.clusters)
+        for dense, norm in zip(self.hidden, self.norms):
+            z = tf.nn.relu(norm(dense(z), hot, training, follow))
+        return z
 
     def bodies(self, z: tf.Tensor, labels: list, training: bool = False, follow: bool = False) -> tf.Tensor:
-        """The hidden layers for the same noise under several labellings, each normalised by itself: [labellings * cells, hidden]."""
-        hots, h = [one_hot(of, self.clusters) for of in labels], None
-        for dense, norm in zip(self.hidden, self.norms):
-            sides = [dense(z)] * len(hots) if h is None else tf.split(dense(h), len(hots))      # labels come in after the first product
-            h = tf.nn.relu(tf.concat([norm(x, hot, training, follow) for x, hot in zip(sides, hots)], axis=0))
+        """The hidden layers for several batches of noise, each under several labellings and each normalised by itself.
+
+        Parameters
+        ----------
+        z : float32, [batches, cells, latent_dim].
+        labels : one int32 [batches, cells] for each labelling; [None] for scGAN.
+
+        Returns
+        -------
+        float32, [batches * labellings * cells, hidden], in that order.
+        """
+        hot = None if labels[0] is None else one_hot(tf.stack(labels, axis=1), self.clusters)
+        batches, cells = z.shape[:2]
+        h = self.hidden[0](tf.reshape(z, [batches * cells, -1]))         # labels come in after the first product
+        h = tf.tile(tf.reshape(h, [batches, 1, cells, -1]), [1, len(labels), 1, 1])
+        for i, norm in enumerate(self.norms):
+            if i: h = tf.reshape(self.hidden[i](h), [batches, len(labels), cells, -1])
+            h = tf.nn.relu(norm(h, hot, training, follow))
+            h = tf.reshape(h, [batches * len(labels) * cells, -1])
         return h
 
     def finish(self, out: tf.Tensor) -> tf.Tensor:

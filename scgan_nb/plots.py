@@ -114,8 +114,9 @@ def embed(real, generated=None, n_pcs: int = 50, seed: int = 0, perplexity: floa
 def _scatter(ax, xy, colour, size, **kw):
     ax.scatter(xy[:, 0], xy[:, 1], s=size, c=colour, linewidths=0, rasterized=True, **kw)
 
-def _names(ax, xy, labels, colours):
-    "Each label's name at the cell nearest to the label's median position."
+def _names(ax, xy, labels, colours, known=()):
+    """Each label's name at the cell nearest to the label's median position, or above it, with a line, where another name is.
+    Of labels that are `known` from another panel, names that do not fit are left out."""
     from matplotlib.patheffects import withStroke
     placed = []
     wide, tall = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
@@ -124,8 +125,11 @@ def _names(ax, xy, labels, colours):
         if not len(mine): continue
         middle = np.median(mine, axis=0)
         at = mine[np.linalg.norm(mine - middle, axis=1).argmin()].copy()
+        here = at.copy()
         while any(abs(at[1] - p[1]) < .055 * tall and abs(at[0] - p[0]) < .42 * wide for p in placed): at[1] += .03 * tall
+        if l in known and at[1] - here[1] > .1 * tall: continue
         placed.append(at)
+        if at[1] > here[1]: ax.plot(*zip(here, at), color=INK, lw=.7)
         ax.text(*at, l, ha="center", va="center", fontsize=9, color="black", path_effects=[withStroke(linewidth=2.5, foreground="white")])
 
 def tsne_plot(real, generated, label_key: str | None = "cluster", cell_map: CellMap | None = None, held_out: bool = False,
@@ -158,13 +162,13 @@ def tsne_plot(real, generated, label_key: str | None = "cluster", cell_map: Cell
     lo, hi = cell_map.xy.min(0), cell_map.xy.max(0)
     pad = .06 * (hi - lo) + 1e-6
     axes[0].set(xlim=(lo[0] - pad[0], hi[0] + pad[0]), ylim=(lo[1] - pad[1], hi[1] + pad[1]))
-    def draw(ax, xy, labels, plain):
+    def draw(ax, xy, labels, plain, known=()):
         _scatter(ax, cell_map.xy, "#e4e4e4", size * .7)
         if labels is None: return _scatter(ax, xy, plain, size)
         _scatter(ax, xy, [colours[l] for l in labels], size)
-        _names(ax, xy, labels, colours)
+        _names(ax, xy, labels, colours, known)
     draw(axes[0], r, None if real.labels is None else real.labels[shown], INK)
-    draw(axes[1], g, generated.labels, COLOURS[5])
+    draw(axes[1], g, generated.labels, COLOURS[5], () if real.labels is None else set(real.labels[shown]))
     _scatter(axes[2], cell_map.xy, "#9a9a9a", size)
     _scatter(axes[2], g, COLOURS[5] if generated.labels is None else [colours[l] for l in generated.labels], size * .6)
     held = "held-out real" if placed else "real"

@@ -6,8 +6,8 @@
 from __future__ import annotations
 import numpy as np
 from .clusters import scale_library_sizes, variable_genes
-from .judging import align, interval
-from .metrics import (_blocks, Space, centroid, correlation_matrix, label_agreement, label_classifier, lisi, mmd, neighbours, rf_auroc,
+from .judging import Sides, _in_parallel, align, interval
+from .metrics import (_blocks, Space, centroid, correlation_matrix, forest_scores, label_agreement, label_classifier, lisi, mmd, neighbours,
                               squared_distances)
 
 # %% auto #0
@@ -90,76 +90,133 @@ def split_forest(x, kind, test_share: float, split_seed: int, pcs: int | None = 
         pca = PCA(min(pcs, len(grow) - 1, x.shape[1]), random_state=seed).fit(x[grow])
         grown, tried = pca.transform(x[grow]), pca.transform(x[test])
     else: grown, tried = x[grow], x[test]
-    model = RandomForestClassifier(trees, random_state=seed, n_jobs=None if trees * len(x) < 60_000 else -1, **forest).fit(grown, kind[grow])
+    model = RandomForestClassifier(trees, random_state=seed, n_jobs=1, **forest).fit(grown, kind[grow])     # threads would add up votes in any order
     return float(roc_auc_score(kind[test], model.predict_proba(tried)[:, 1]))
 
+# %% ../nbs/31a_presets.ipynb #1abf6c2f
+def _draws(n_generated: int, n_holdout: int, n: int, repeats: int, seed: int) -> list:
+    "For each round the rows of generated and of held-out cells, ascending."
+    rngs = [np.random.default_rng([seed, 4, r]) for r in range(repeats)]
+    return [tuple(np.sort(rng.choice(total, n, replace=False)) for total in (n_generated, n_holdout)) for rng in rngs]
+
+def _distinct(draws: dict) -> dict:
+    "For each key of `draws` (key -> rows of both sides) the first key with the same first entry, a kind, and the same rows."
+    first = {}
+    return {key: first.setdefault((key[0], i.tobytes(), j.tobytes()), key) for key, (i, j) in draws.items()}
+
+def _side_by_side(tasks: dict, work: int, n_jobs: int) -> dict:
+    "key -> result, for `tasks` of key -> (function, *arguments); `work`, trees x cells of all forests, says whether processes pay."
+    return dict(_in_parallel(((key, arguments, {}, do) for key, (do, *arguments) in tasks.items()), len(tasks), work, n_jobs, False))
+
+# %% ../nbs/31a_presets.ipynb #809ea149
+def _summary(values: list, controls: list) -> dict:
+    "{value, low, high, control} of a metric from its rounds, each a number or the list of its folds' numbers; folds add `spread`, their standard deviation."
+    means = [float(np.mean(v)) for v in values]
+    if min(means) == max(means): means = means[:1]
+    folds = isinstance(values[0], list)
+    low, high = interval(values[0] if folds and len(values) == 1 else means)
+    return {"value": float(np.mean(means)), "low": low, "high": high, "control": float(np.mean([np.mean(c) for c in controls])) if controls else None} | (
+        {"spread": float(np.mean([np.std(v, ddof=1) for v in values]))} if folds else {})
+
 # %% ../nbs/31a_presets.ipynb #b682a9b2
-def _groundgan(sides, n, draws, seed, trees):
+def _distances_to(x, y, seeds) -> dict:
+    "Centroid distances and MMD of `x` for real `y`, scaled counts, CSR [cells, genes]; `seeds` of the bootstraps."
+    c, a, b = centroid(x, y), x.toarray(), y.toarray()
+    width = bootstrap_width(b, np.random.default_rng(seeds))
+    return {"cosine": c["centroid_cosine"], "euclid": c["centroid_euclid"], "mmd": biased_mmd(a, b, [(width * f)**2 for f in (.5, 1, 2)], 3)}
+
+def _two_kinds(a, b) -> tuple:
+    "Real `b` above generated `a`, dense, and True for generated."
+    return np.vstack([b, a]), np.repeat([False, True], [len(b), len(a)])
+
+def _mixing_on_a_map(x, y, seed) -> dict:
+    "LISI on a joint t-SNE, which starts at principal components, so that its seed hardly matters, and the order of the cells does: it is drawn."
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
+    both, kind = _two_kinds(x.toarray(), y.toarray())
+    order = np.random.default_rng(seed).permutation(len(both))
+    flat = TSNE(perplexity=min(30, (len(both) - 1) // 3), random_state=seed).fit_transform(both[order])
+    return {"milisi": lisi(flat[kind[order]], flat[~kind[order]])}
+
+def _forest_on_components(x, y, trees, seed) -> dict:
+    return {"rf_auroc": split_forest(*_two_kinds(x.toarray(), y.toarray()), .3, seed, 50, trees, seed)}
+
+def _groundgan(sides, draws, seed, trees, n_jobs):
     real = sides.train or sides.holdout
     even = scale_library_sizes(real.x)
     genes = variable_genes(even, 1000) if even.shape[1] > 1000 else np.arange(even.shape[1])
     g, h = (scale_library_sizes(s.x[:, genes], 20_000) for s in (sides.generated, sides.holdout))
-    def measure(x, y, rng, number, forest=True):
-        c, (a, b) = centroid(x, y), (x.toarray(), y.toarray())
-        width = bootstrap_width(b, rng)
-        with threadpool_limits(1):                             # sums in one order: the same seed gives the same map
-            flat = TSNE(perplexity=min(30, (len(a) + len(b) - 1) // 3), random_state=number).fit_transform(np.vstack([b, a]))
-        found = {"cosine": c["centroid_cosine"], "euclid": c["centroid_euclid"], "mmd": biased_mmd(a, b, [(width * f)**2 for f in (.5, 1, 2)], 3),
-                 "milisi": lisi(flat[len(b):], flat[:len(b)])}
-        kind = np.repeat([False, True], [len(b), len(a)])
-        return found | ({"rf_auroc": split_forest(np.vstack([b, a]), kind, .3, number, 50, trees, number)} if forest else {})
-    values, controls = [], []
-    for r, (i, j) in enumerate(draws):
-        rng = np.random.default_rng([seed, 5, r])
-        values.append(measure(g[i], h[j], rng, seed + r))
-        halves = rng.permutation(j)
-        controls.append(measure(h[halves[:len(j) // 2]], h[halves[len(j) // 2:]], rng, seed + r, forest=False) | {"rf_auroc": .5})
+    rounds, halves = range(len(draws)), [np.random.default_rng([seed, 5, r]).permutation(j) for r, (_, j) in enumerate(draws)]
+    pairs = {("value", r): (g[i], h[j]) for r, (i, j) in enumerate(draws)} | {("control", r): (h[p[:len(p) // 2]], h[p[len(p) // 2:]]) for r, p in enumerate(halves)}
+    tasks = {(*k, "map"): (_mixing_on_a_map, *p, seed + k[1]) for k, p in pairs.items() if k[0] == "value" or k[1] == 0}      # the longest first
+    tasks |= {("value", r, "forest"): (_forest_on_components, *pairs["value", r], trees, seed + r) for r in rounds}
+    tasks |= {(*k, "distances"): (_distances_to, *p, [seed, 6, k[1], int(k[0] == "value")]) for k, p in pairs.items()}
+    found = _side_by_side(tasks, len(draws) * trees * len(draws[0][1]), n_jobs)
+    values, controls = ([{m: v for part in ("distances", "map", "forest") for m, v in found.get((kind, r, part), {}).items()} for r in rounds] for kind in ("value", "control"))
+    controls[0]["rf_auroc"] = .5
     return values, controls, {"genes": len(genes)}
 
 # %% ../nbs/31a_presets.ipynb #1dea7cea
-def _training_cells(sides, space, draws, seed):
-    "For each round, if there are enough training cells: (round, their log1p [cells, genes], their rows, rows of the held-out cells)."
-    if sides.train is None or any(sides.train.x.shape[0] < len(j) for _, j in draws): return
-    logged = space.log(sides.train.x)
-    for r, (_, j) in enumerate(draws):
-        rows = np.random.default_rng([seed, 5, r]).choice(logged.shape[0], len(j), replace=False)
-        yield r, logged[rows], rows, j
+def _with_controls(sides, draws, seed) -> dict:
+    "(kind, round) -> (rows of generated cells, rows of held-out cells) for kind 'value'; of training cells for 'control', if there are enough."
+    asked = {("value", r): d for r, d in enumerate(draws)}
+    if sides.train is None or sides.train.x.shape[0] < len(draws[0][1]): return asked
+    drawn = [np.sort(np.random.default_rng([seed, 5, r]).choice(sides.train.x.shape[0], len(j), replace=False)) for r, (_, j) in enumerate(draws)]
+    return asked | {("control", r): (rows, j) for r, (rows, (_, j)) in enumerate(zip(drawn, draws))}
+
+def _logged(sides, kind, i, j) -> tuple:
+    "log1p at 10,000 counts, CSR [cells, genes], of rows `i` of the generated (or training) and rows `j` of the held-out cells."
+    space = Space()
+    return space.log((sides.generated if kind == "value" else sides.train).x[i]), space.log(sides.holdout.x[j])
+
+def _joint_components(x, y, seed) -> tuple:
+    "The first 50 principal components of log1p `x` and `y` together: both of them, float32 [cells, 50]."
+    import scipy.sparse as sp
+    joint = Space(50, seed=seed).fit_logged(sp.vstack([x, y]).tocsr())
+    return joint.project(x), joint.project(y)
+
+_TAUGHT = 5000
+
+def _some(cells, seed, most: int = _TAUGHT):
+    "`cells`, or `most` of them at random: enough to find markers or to learn labels."
+    rows = np.sort(np.random.default_rng([seed, 7]).choice(cells.x.shape[0], min(most, cells.x.shape[0]), replace=False))
+    return cells._replace(x=cells.x[rows], labels=None if cells.labels is None else cells.labels[rows])
 
 # %% ../nbs/31a_presets.ipynb #f1a1a600
-def top_genes(cells, per_label: int = 5, seed: int = 0) -> np.ndarray:
+def top_genes(cells, per_label: int = 5) -> np.ndarray:
     "Columns of the `per_label` genes that stand out most in each label of real `cells` (Wilcoxon, log1p at 1e4), each once; `cells` a `metrics.Cells`."
-    import warnings
-    import anndata as ad, scanpy as sc
+    from scipy.stats import rankdata
     names, counts = np.unique(cells.labels, return_counts=True)
     names = names[counts >= 3]
     if len(names) < 2: raise ValueError("marker genes need at least two labels of 3 real cells each")
-    keep = np.isin(cells.labels, names)
-    a = ad.AnnData(Space().log(cells.x[keep]))
-    a.obs["label"] = np.asarray(cells.labels)[keep]
-    a.obs["label"] = a.obs["label"].astype("category")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sc.tl.rank_genes_groups(a, "label", method="wilcoxon", n_genes=per_label)
-    return np.unique([int(g) for name in names for g in a.uns["rank_genes_groups"]["names"][name]])
+    keep = np.flatnonzero(np.isin(cells.labels, names))
+    logged, member = Space().log(cells.x[keep]).tocsc(), (names[:, None] == np.asarray(cells.labels)[keep]).astype(float)
+    sums = np.hstack([member @ rankdata(logged[:, i:i + 500].toarray(), axis=0) for i in range(0, logged.shape[1], 500)])
+    return np.unique(np.argsort(-sums, axis=1, kind="stable")[:, :per_label])
 
 def correlation_discrepancy(generated, real) -> float:
     "Induced 1-norm of the difference of the Pearson correlation matrices of two dense log1p sets [cells, genes]. 0 is best."
     return float(np.linalg.norm(correlation_matrix(generated, "pearson") - correlation_matrix(real, "pearson"), 1))
 
-def _activa(sides, n, draws, seed, trees):
-    import scipy.sparse as sp
-    space, real = Space(50, seed=seed), sides.train or sides.holdout
-    logs = [space.log(s.x) for s in (sides.generated, sides.holdout)]
-    markers = None if real.labels is None else top_genes(real)
-    def measure(x, y, number):
-        joint = Space(50, seed=seed).fit_logged(sp.vstack([x, y]).tocsr())
-        a, b = joint.project(x), joint.project(y)
-        found = {"rf_auroc": rf_auroc(a, b, trees=trees, seed=number), "mmd": mmd(a, b)}
-        return found | ({} if markers is None else {"correlation_discrepancy": correlation_discrepancy(x[:, markers].toarray(), y[:, markers].toarray())})
-    values = [measure(logs[0][i], logs[1][j], seed + r) for r, (i, j) in enumerate(draws)]
-    controls = [measure(x, logs[1][j], seed + r) for r, x, _, j in _training_cells(sides, space, draws, seed)]
+def _activa_numbers(x, y, markers, seed) -> tuple:
+    "Everything but the forest, and the components of both sides."
+    a, b = _joint_components(x, y, seed)
+    return {"mmd": mmd(a, b)} | ({} if markers is None else {"correlation_discrepancy": correlation_discrepancy(x[:, markers].toarray(), y[:, markers].toarray())}), a, b
+
+def _fold(a, b, trees, seed, fold) -> float:
+    from sklearn.metrics import roc_auc_score
+    return float(roc_auc_score(*next(forest_scores(a, b, trees, seed=seed, n_jobs=1, only=fold))))
+
+def _activa(sides, draws, seed, trees, n_jobs):
+    real = sides.train or sides.holdout
+    markers = None if real.labels is None else top_genes(_some(real, seed))
+    draws = [draws[r] for r, first in enumerate(_distinct({("value", r): d for r, d in enumerate(draws)}).values()) if first[1] == r]
+    asked = _with_controls(sides, draws, seed)
+    grown = [k for k in asked if k[0] == "value" or k[1] == 0]
+    work = 5 * len(grown) * trees * len(draws[0][1])
+    numbers = _side_by_side({k: (_activa_numbers, *_logged(sides, k[0], *rows), markers, seed) for k, rows in asked.items()}, work, n_jobs)
+    areas = _side_by_side({(*k, f): (_fold, *numbers[k][1:], trees, seed + k[1], f) for k in grown for f in range(5)}, work, n_jobs)
+    found = {k: numbers[k][0] | ({"rf_auroc": [areas[*k, f] for f in range(5)]} if k in grown else {}) for k in asked}
+    values, controls = ([v for k, v in found.items() if k[0] == kind] for kind in ("value", "control"))
     return values, controls, {"genes": sides.holdout.x.shape[1], "markers": None if markers is None else len(markers)}
 
 # %% ../nbs/31a_presets.ipynb #51c2be60
@@ -170,12 +227,12 @@ def mean_distance_widths(x, y) -> list:
     base = 2 * (n * (z**2).sum() - (z.sum(axis=0)**2).sum()) / (n * n - n)
     return [base * 2.**(i - 2) for i in range(5)]
 
-def _neighbour_auroc(g, h, g_labels, h_labels, rng, most: int = 1000, least: int = 10):
+def _neighbour_auroc(g, h, g_labels, h_labels, seeds, most: int = 1000, least: int = 10):
     "Mean over labels of the AUROC of a 5-nearest-neighbour classifier, real or generated, on log1p of all genes; labels of >= `least` cells a side."
     import scipy.sparse as sp
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import train_test_split
-    areas = []
+    areas, rng = [], np.random.default_rng(seeds)
     for label in np.intersect1d(g_labels, h_labels):
         a, b = (rng.permutation(np.flatnonzero(labels == label)) for labels in (g_labels, h_labels))
         m = min(len(a), len(b), most)
@@ -185,38 +242,38 @@ def _neighbour_auroc(g, h, g_labels, h_labels, rng, most: int = 1000, least: int
         if len(set(kind[test])) == 2: areas.append(roc_auc_score(kind[test], kind[fit][neighbours(x[test], x[fit], 5)[1]].mean(axis=1)))
     return float(np.mean(areas)) if areas else None
 
-def _scdiffusion(sides, n, draws, seed, trees):
-    import scipy.sparse as sp
+def _scdiffusion_numbers(x, y, seed) -> tuple:
+    "Everything that is not random, and the components of both sides."
     from scipy.stats import pearsonr, spearmanr
-    space = Space(50, seed=seed)
-    logs = [space.log(s.x) for s in (sides.generated, sides.holdout)]
-    labelled = sides.generated.labels is not None and sides.holdout.labels is not None
-    predict = None
-    if labelled:
-        teacher = sides.train if sides.train is not None and sides.train.labels is not None else sides.holdout
+    means = [np.asarray(s.mean(axis=0)).ravel() for s in (x, y)]
+    a, b = _joint_components(x, y, seed)
+    return {"spearman": float(spearmanr(*means).statistic), "pearson": float(pearsonr(*means).statistic),
+            "mmd": biased_mmd(a, b, mean_distance_widths(a, b)), "ilisi": lisi(a[:, :20], b[:, :20]) - 1}, a, b
+
+def _shallow_forest(a, b, trees, seed) -> float: return split_forest(*_two_kinds(a, b), .25, seed + 1, None, trees, seed, max_depth=5, class_weight="balanced")
+
+def _scdiffusion(sides, draws, seed, trees, n_jobs):
+    G, H, T = sides.generated, sides.holdout, sides.train
+    asked = _with_controls(sides, draws, seed)
+    first = _distinct(asked)
+    logged = {k: _logged(sides, k[0], *asked[k]) for k in dict.fromkeys(first.values())}
+    grown = [k for k in asked if k[0] == "value" or k[1] == 0]
+    work = len(grown) * trees * len(draws[0][1])
+    numbers = _side_by_side({k: (_scdiffusion_numbers, *cells, seed) for k, cells in logged.items()}, work, n_jobs)
+    tasks = {(*k, "rf_auroc"): (_shallow_forest, *numbers[first[k]][1:], trees, seed + k[1]) for k in grown}
+    labels = {k: ((G if k[0] == "value" else T).labels, H.labels) for k in grown}
+    tasks |= {(*k, "knn_auroc"): (_neighbour_auroc, *logged[first[k]], *(l[rows] for l, rows in zip(labels[k], asked[k])), [seed, 6, k[1]])
+              for k in grown if all(l is not None for l in labels[k])}
+    random = _side_by_side(tasks, work, n_jobs)
+    found = {k: numbers[first[k]][0] | {m: random[*k, m] for m in ("rf_auroc", "knn_auroc") if random.get((*k, m)) is not None} for k in asked}
+    if G.labels is not None and H.labels is not None:
+        teacher = _some(T if T is not None and T.labels is not None else H, seed)
         own = Space(50, seed=seed).fit(teacher.x)
         predict = label_classifier(own.transform(teacher.x), teacher.labels, seed)
-    def measure(x, y, x_labels, y_labels, number):
-        means = [np.asarray(s.mean(axis=0)).ravel() for s in (x, y)]
-        joint = Space(50, seed=seed).fit_logged(sp.vstack([x, y]).tocsr())
-        a, b = joint.project(x), joint.project(y)
-        found = {"spearman": float(spearmanr(*means).statistic), "pearson": float(pearsonr(*means).statistic),
-                 "mmd": biased_mmd(a, b, mean_distance_widths(a, b)), "ilisi": lisi(a[:, :20], b[:, :20]) - 1,
-                 "rf_auroc": split_forest(np.vstack([b, a]), np.repeat([False, True], [len(b), len(a)]), .25, 1, None, trees, number,
-                                          max_depth=5, class_weight="balanced")}
-        if labelled:
-            near = _neighbour_auroc(x, y, x_labels, y_labels, np.random.default_rng([seed, 6, number]))
-            if near is not None: found["knn_auroc"] = near
-            if predict is not None: found["label_share"] = label_agreement(predict(own.project(x)), x_labels)["share"]
-        return found
-    labels = lambda side, rows: None if side.labels is None else side.labels[rows]
-    values, controls = [], []
-    for r, (i, j) in enumerate(draws):
-        values.append(measure(logs[0][i], logs[1][j], labels(sides.generated, i), labels(sides.holdout, j), seed + r))
-    for r, x, k, j in _training_cells(sides, space, draws, seed):
-        controls.append(measure(x, logs[1][j], labels(sides.train, k), labels(sides.holdout, j), seed + r))
-        controls[-1].pop("label_share", None)                  # the classifier has seen the training cells
-    return values, controls, {"genes": sides.holdout.x.shape[1]}
+        for k in [k for k in asked if k[0] == "value" and predict]:                # the classifier has seen the training cells
+            found[k]["label_share"] = label_agreement(predict(own.project(logged[first[k]][0])), G.labels[asked[k][0]])["share"]
+    values, controls = ([v for k, v in found.items() if k[0] == kind] for kind in ("value", "control"))
+    return values, controls, {"genes": H.x.shape[1]}
 
 # %% ../nbs/31a_presets.ipynb #1f83040c
 PRESETS = {
@@ -225,7 +282,7 @@ PRESETS = {
     "scdiffusion": "scDiffusion (Luo et al. 2024): log1p of 10,000 counts, joint principal components, five kernels, forest of depth 5",
 }
 
-_MOST = {"groundgan": 1000, "activa": None, "scdiffusion": None}
+_MOST = {"groundgan": 1000, "activa": 2000, "scdiffusion": 2000}     # cells a side, unless `n` asks for others
 _MEASURE = {"groundgan": _groundgan, "activa": _activa, "scdiffusion": _scdiffusion}
 _CONTROL = {"groundgan": "the two halves of the held-out cells (half as many as in the comparison, so its MMD is biased upwards more); 0.5 for the forest, by definition, as in the paper",
             "activa": "training cells in place of generated ones", "scdiffusion": "training cells in place of generated ones; the paper has no control"}
@@ -242,51 +299,62 @@ _DIFFERS = {
                     "knn_auroc is the mean over labels with at least 10 cells on both sides; the paper's is one number a cell type.",
                     "The joint components let the generated cells choose the axes along which they are compared."]}
 
-def _draws(n_generated, n_holdout, n, repeats, seed):
-    "Rows of generated and held-out cells for each round."
-    for r in range(repeats):
-        rng = np.random.default_rng([seed, 4, r])
-        yield rng.choice(n_generated, n, replace=False), rng.choice(n_holdout, n, replace=False)
+def _what_differs(name, sides, n, trees, rounds, about) -> list:
+    "Sentences on what is not as in the paper, of this run first."
+    sizes = sides.generated.x.shape[0], sides.holdout.x.shape[0]
+    all_cells, most = sizes == (n, n), min(sizes)
+    said = [f"The published numbers are from other cells: other tissue or donor, {'' if name == 'activa' else 'other genes, '}and {n:,} cells a side here."
+            + ("" if name == "activa" else " Fewer cells give a larger biased MMD.")]
+    if name == "groundgan" and n < 1000: said.append(f"{n:,} cells a side; the paper compares 1,000.")
+    if name == "groundgan" and about["genes"] < 1000: said.append(f"{about['genes']:,} genes, since the generated cells have no more; the paper compares 1,000.")
+    if name != "groundgan" and n < most: said.append(f"{n:,} of {most:,} cells a side, drawn anew in each round; the paper compares all. The forest's area grows with the number of cells.")
+    if name != "groundgan" and (sides.train or sides.holdout).x.shape[0] > _TAUGHT: said.append(f"Markers and labels are learned from {_TAUGHT:,} of the real cells.")
+    if trees != 1000: said.append(f"{trees:,} trees; the paper grows 1,000.")
+    if sides.holdout.labels is None: said.append("The held-out cells have no labels, so what needs labels was left out.")
+    if name == "activa" and rounds == 1:
+        said.append(f"One cross-validation{', for all cells take part in it' if all_cells else ''}, as in the paper: `spread` is the standard deviation over its five folds, and the forest's interval is where one more fold would fall.")
+    elif name == "activa": said.append(f"{rounds} draws with one cross-validation each, where the paper has one: the interval is where one more such round would fall, and `spread` the mean over rounds of the standard deviation over five folds.")
+    elif rounds == 1: said.append("One round, as in the paper; so there are no intervals.")
+    else: said.append(f"{rounds} rounds, where the paper has one; the interval is where one more would fall.")
+    if rounds > 1: said.append(f"The {'map' if name == 'groundgan' else 'forest'} of the control is made in the first round only.")
+    return said + _DIFFERS[name]
 
-def run(name: str, generated, holdout, train=None, labels_key: str | None = "cluster", seed: int = 0, repeats: int = 5, n: int | None = None,
-        trees: int = 1000, **align_options) -> dict:
+def run(name: str, generated, holdout=None, train=None, labels_key: str | None = "cluster", seed: int = 0, repeats: int = 3, n: int | None = None,
+        trees: int = 1000, n_jobs: int = -1, **align_options) -> dict:
     """Measure generated cells by a paper's rules.
 
     Parameters
     ----------
     name : one of `PRESETS`
-    generated, holdout, train, labels_key, align_options : see `judging.align`; train is optional
-    repeats : rounds, at least 1
-    n : cells a side; by default the paper's number, or as many as there are on the smaller side
+    generated, holdout, train, labels_key, align_options : see `judging.align`; train is optional. Or the `Sides` that it returned as
+        `generated`; then leave out the others
+    repeats : rounds, at least 1, that take anew what is random: cells where there are more than `n`, splits, forests, bootstraps, t-SNE. For
+        "activa" one round is made where all cells take part in every draw: the paper reports one cross-validation. The costly part of a
+        control (forest, t-SNE) is made in the first round only
+    n : cells a side; by default as many as there are on the smaller side, at most 1,000 for "groundgan" (the paper's number), 2,000 for the others
     trees : of the random forest; fewer than the papers' 1,000 only to save time
+    n_jobs : processes, -1 for as many as there are cores; the numbers do not depend on it
 
     Returns
     -------
-    dict: name; metrics (name -> {value, low, high, control}; control is what real cells get, or None); published (list of
-    {row, metric, value, source}, some with spread); differs (sentences); control (what it is); about ({n, genes, seed, repeats, trees}).
+    dict: name; metrics (name -> {value, low, high, control}; control is what real cells get, or None; low and high are the 95 % interval for
+    one more round, for a forest in one cross-validation that for one more fold, and the value itself where nothing is random; where
+    there are folds also spread, the standard deviation over them); published (list of {row, metric, value, source}, some with spread);
+    differs (sentences); control (what it is); about ({n, genes, seed, repeats: rounds that were made, trees}).
 
     Raises
     ------
     ValueError for an unknown name, too few cells, or cells that `judging.align` refuses.
     """
+    from threadpoolctl import threadpool_limits
     if name not in PRESETS: raise ValueError(f"there is no preset {name!r}; there are: {', '.join(PRESETS)}")
     if repeats < 1 or trees < 1: raise ValueError("repeats and trees must be at least 1")
-    sides = align(generated, holdout, train, labels_key, **align_options)
+    sides = generated if isinstance(generated, Sides) else align(generated, holdout, train, labels_key, **align_options)
     sizes = [s.x.shape[0] for s in (sides.generated, sides.holdout)]
-    most = min([*sizes] + ([_MOST[name]] if n is None and _MOST[name] else []))
-    n = most if n is None else n
-    if n > most or n < 30: raise ValueError(f"n={n} cells a side: give at least 30, and at most the {sizes[0]} generated and {sizes[1]} held-out cells that there are")
-    values, controls, about = _MEASURE[name](sides, n, list(_draws(*sizes, n, repeats, seed)), seed, trees)
-    found = {}
-    for k in values[0]:
-        v = [x[k] for x in values if k in x]
-        low, high = interval(v)
-        found[k] = {"value": float(np.mean(v)), "low": low, "high": high, "control": float(np.mean([c[k] for c in controls])) if controls and all(k in c for c in controls) else None}
-    differs = [f"The published numbers are from other cells: other tissue or donor, other genes, and {n:,} cells a side here. Fewer cells give a larger biased MMD."
-               if name != "activa" else f"The published numbers are from other cells: other tissue or donor, and {n:,} cells a side here."]
-    if name == "groundgan" and n < 1000: differs.append(f"{n:,} cells a side; the paper compares 1,000.")
-    if name == "groundgan" and about["genes"] < 1000: differs.append(f"{about['genes']:,} genes, since the generated cells have no more; the paper compares 1,000.")
-    if trees != 1000: differs.append(f"{trees:,} trees; the paper grows 1,000.")
-    if sides.holdout.labels is None: differs.append("The held-out cells have no labels, so what needs labels was left out.")
-    return {"name": name, "metrics": found, "published": [dict(p) for p in PUBLISHED[name]], "differs": differs + _DIFFERS[name],
-            "control": _CONTROL[name], "about": {"n": n, "seed": seed, "repeats": repeats, "trees": trees, **about}}
+    n = min(*sizes, _MOST[name]) if n is None else n
+    if n > min(sizes) or n < 30: raise ValueError(f"n={n} cells a side: give at least 30, and at most the {sizes[0]} generated and {sizes[1]} held-out cells that there are")
+    with threadpool_limits(1): values, controls, about = _MEASURE[name](sides, _draws(*sizes, n, repeats, seed), seed, trees, n_jobs)
+    of = lambda rounds, metric: [x[metric] for x in rounds if metric in x]
+    return {"name": name, "metrics": {k: _summary(of(values, k), of(controls, k)) for k in values[0]}, "published": [dict(p) for p in PUBLISHED[name]],
+            "differs": _what_differs(name, sides, n, trees, len(values), about), "control": _CONTROL[name],
+            "about": {"n": n, "seed": seed, "repeats": len(values), "trees": trees, **about}}

@@ -320,12 +320,14 @@ class MemoryBatches:
         rows = self._cells(i * size * self.batch_size, (i + 1) * size * self.batch_size)
         return self.x[rows].toarray().reshape(size, self.batch_size, self.n_genes), self.labels[rows].reshape(size, self.batch_size)
 
-    def dataset(self, start: int = 0, group: int = 1, prefetch: int = 2):
+    def dataset(self, start: int = 0, group: int = 1, prefetch: int | None = None):
         """Endless tf.data.Dataset of (float32 [group, batch_size, n_genes], int32 [group, batch_size]).
 
-        Element k holds the batches (start + k) * group and following; they are made ahead of time in the background.
+        Element k holds the batches (start + k) * group and following; they are made ahead of time in the background, `prefetch` of them: by
+        default two, or one where an element takes more than 16 MB, since a step that large is never waited for.
         """
         import tensorflow as tf
+        if prefetch is None: prefetch = 1 if 4 * group * self.batch_size * self.n_genes > 16_000_000 else 2
         def fetch(i):
             x, labels = tf.numpy_function(lambda i: self.group(int(i), group), [i], (tf.float32, tf.int32))
             return tf.ensure_shape(x, (group, self.batch_size, self.n_genes)), tf.ensure_shape(labels, (group, self.batch_size))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+from functools import partial
 from pathlib import Path
 import numpy as np
 from .files import atomic_path, write_json
@@ -14,8 +15,9 @@ from .judging import QUESTIONS, Metric, align, headline, judge
 from .metrics import check_linear
 
 # %% auto #0
-__all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
-           'poorly_covered', 'render', 'versions_line', 'open_cells', 'label_columns', 'versions', 'evaluate']
+__all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'FEW', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
+           'direction', 'where', 'poorly_covered', 'label_verdict', 'label_cell', 'render', 'versions_line',
+           'open_cells', 'label_columns', 'in_turn', 'versions', 'evaluate']
 
 # %% ../nbs/33_report.ipynb #6d51fd22
 WORDS = {"rf_auroc": ("Random forest AUROC", "Can a classifier tell generated cells from real ones? 0.5: it can only guess."),
@@ -59,11 +61,12 @@ def title_of(name: str) -> str:
     return WORDS.get(name, (name,))[0]
 
 # %% ../nbs/33_report.ipynb #3b3612c7
-VERDICTS = ("like real cells", "close to real cells", "off", "far off", "cannot tell", "not judged")
+VERDICTS = ("like real cells", "close to real cells", "off", "far off", "cannot tell", "not judged", "by construction")
 
 def verdict(m: Metric) -> str:
-    "One of `VERDICTS`; 'cannot tell' where real cells cannot be told from the bad generator either."
+    "One of `VERDICTS`; 'cannot tell' where real cells cannot be told from the bad generator either; 'by construction' where the generator was given the answer."
     if m.value is None: return "not judged"
+    if m.details.get("by_construction"): return "by construction"
     if m.score is None: return "cannot tell"
     worst = max(m.error(f) for f in (m.floor, m.floor_low, m.floor_high) if f is not None)
     if m.error(m.value) <= worst: return "like real cells"
@@ -108,17 +111,27 @@ class Report:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
     def labels(self) -> dict:
-        "label -> metric -> {value, floor, n}."
+        """label -> metric -> {value, floor, ceiling, low, high, n, space, seed, good}; None is not known.
+
+        A metric for which the label has too few cells is there with the `note` "too few cells to judge".
+        """
         found = {}
         for k, m in self.metrics.items():
-            for l, d in m.by_label.items(): found.setdefault(l, {})[k] = d
+            start = dict.fromkeys(("value", "floor", "ceiling", "low", "high", "n")) | {"space": m.space, "seed": m.seed, "good": m.good}
+            for l, d in m.by_label.items(): found.setdefault(l, {})[k] = start | d
+            for l in m.details.get("too_small", []): found.setdefault(l, {}).setdefault(k, dict(start))["note"] = "too few cells to judge"
         return found
+
+    @property
+    def too_small(self) -> dict:
+        "metric -> labels that have too few cells for it; metrics without such labels are left out."
+        return {k: list(m.details["too_small"]) for k, m in self.metrics.items() if m.details.get("too_small")}
 
     def to_dict(self) -> dict:
         "All of it but the pictures, as plain values."
         return {"schema": 2, "headline": self.headline, "questions": headline(self.metrics)["questions"], "terms": self.terms,
                 "metrics": {k: m.to_dict() | {"verdict": verdict(m)} for k, m in self.metrics.items()},
-                "labels": self.labels(), "presets": self.presets, "notes": self.notes, "about": self.about}
+                "labels": self.labels(), "too_small": self.too_small, "presets": self.presets, "notes": self.notes, "about": self.about}
 
     def html(self) -> str:
         "The whole page, self-contained."
@@ -160,18 +173,25 @@ CSS = """
 .sg tbody th{font-weight:600} .sg tr.group th{background:var(--card);font-size:1rem;padding:.6rem;border-top:2px solid var(--line)}
 .sg .track{position:relative;height:.55rem;background:var(--track);border-radius:4px;min-width:7rem;margin:.5rem 0 .15rem}
 .sg .track i{position:absolute;left:0;top:0;bottom:0;background:var(--bar);border-radius:4px} .sg .track b{position:absolute;top:-.2rem;bottom:-.2rem;border-left:2px solid var(--ink);border-right:2px solid var(--ink);opacity:.45;min-width:0}
-.sg figure{margin:1.4rem 0;break-inside:avoid} .sg figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;box-sizing:border-box}
-.sg .figures{display:flex;flex-wrap:wrap;gap:0 1.6rem;align-items:flex-start} .sg figure.wide,.sg figure.narrow{flex:0 0 100%} .sg figure.half{flex:0 1 28rem} .sg figure.narrow img{width:42rem} .sg figure.half img{width:28rem}
+.sg figure{margin:1.4rem 0;break-inside:avoid;min-width:0;max-width:100%} .sg figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px;padding:.4rem;box-sizing:border-box}
+.sg .figures{display:flex;flex-wrap:wrap;gap:0 1.6rem;align-items:flex-start} .sg figure.wide,.sg figure.narrow{flex:0 0 100%} .sg figure.half{flex:0 1 28rem} .sg figure.narrow img{width:50rem} .sg figure.half img{width:28rem}
 .sg figcaption{font-size:.9rem;color:var(--soft);max-width:46rem} .sg ul{padding-left:1.2rem;margin:.4rem 0;max-width:50rem} .sg li{margin:.3rem 0}
-.sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem;width:auto} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
-.sg .published tbody th{min-width:11rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .first tbody th{min-width:10rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
-@media (max-width:640px){.sg{padding:.6rem .8rem 2rem}.sg .big{font-size:2.8rem}
+.sg .heat td{text-align:right;font-variant-numeric:tabular-nums} .sg .heat{font-size:.82rem;width:auto} .sg .heat th{font-weight:500} .sg .heat thead th{text-align:right} .sg .heat tbody th{position:sticky;left:0;background:var(--back)} .sg .heat th,.sg .heat td{padding:.35rem .4rem}
+.sg summary{cursor:pointer;color:var(--link);padding:.5rem 0;margin-top:.6rem} .sg .many{width:auto;font-size:.85rem} .sg .many th,.sg .many td{padding:.35rem .5rem} .sg .many thead th{white-space:normal;min-width:5.2rem} .sg .many tbody th{position:sticky;left:0;background:var(--back);min-width:7rem;max-width:9rem}
+.sg .v0{border-left:4px solid #009e73} .sg .v1{border-left:4px solid #56b4e9} .sg .v2{border-left:4px solid #e69f00;background:rgba(230,159,0,.14)} .sg .v3{border-left:4px solid #d55e00;background:rgba(213,94,0,.18)}
+.sg .published tbody th{min-width:9rem} .sg .published th,.sg .published td{padding:.4rem .45rem} .sg .published thead th.n{white-space:normal} .sg ol{padding-left:1.4rem;margin:.4rem 0;max-width:50rem} .sg .published{width:auto} .sg .plain{width:auto} .sg .labels thead th.n{white-space:normal} .sg .labels tbody th{min-width:8rem} .sg .first tbody th{min-width:10rem} .sg .numbers tbody th{min-width:15rem} .sg .numbers tr.group th{min-width:0} .sg .numbers .track{min-width:5.5rem} .sg tr.own th,.sg tr.own td{background:var(--card);font-weight:600}
+@media screen and (max-width:640px){.sg{padding:.6rem .8rem 2rem}.sg .big{font-size:2.8rem}
  .sg .cards thead{position:absolute;left:-9999px}.sg .cards tr{display:block;border:1px solid var(--line);border-radius:8px;margin:.6rem 0;padding:.4rem .6rem;background:var(--card)}
  .sg .cards tbody th,.sg .cards td{display:flex;justify-content:space-between;gap:1rem;border:0;padding:.15rem 0;text-align:right;white-space:normal}
  .sg .cards tbody th{display:block;text-align:left} .sg .cards td::before{content:attr(data-l);color:var(--soft);text-align:left;flex:none} .sg .cards .track{flex:1;min-width:5rem} .sg .cards td>div{flex:1}
+ .sg .cards td[class*=v]{border-left:4px solid transparent;padding-left:.5rem;margin-left:-.6rem} .sg .cards td.v0{border-left-color:#009e73} .sg .cards td.v1{border-left-color:#56b4e9} .sg .cards td.v2{border-left-color:#e69f00} .sg .cards td.v3{border-left-color:#d55e00}
+ .sg .numbers tbody th,.sg .labels tbody th{min-width:0} .sg .numbers tr{display:grid;grid-template-columns:1fr 1fr;column-gap:1.6rem} .sg .numbers tr>*{grid-column:1/-1}
+ .sg .numbers tr>:nth-child(2),.sg .numbers tr>:nth-child(4){grid-column:1} .sg .numbers tr>:nth-child(5),.sg .numbers tr>:nth-child(7){grid-column:2}
+ .sg .numbers tr>:nth-child(3){order:1} .sg .numbers tr>:nth-child(4),.sg .numbers tr>:nth-child(5){order:2} .sg .numbers tr>:nth-child(6){order:3} .sg .numbers tr>:nth-child(2),.sg .numbers tr>:nth-child(7){order:4} .sg .numbers tr>:nth-child(8){order:5}
+ .sg .labels td small{display:inline-block;margin-left:.5rem} .sg .labels td::before{flex:0 1 auto}
  .sg .cards tr.group{border:0;background:none;margin:1.4rem 0 .2rem;padding:0} .sg .cards tr.group th{background:none;border:0;padding:0}
- .sg figure.wide .wrap img{max-width:none;width:46rem}}
-@media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10pt;padding:0} body.sgb{background:#fff} .sg nav{display:none} .sg tr{break-inside:avoid} .sg h2,.sg h3,.sg tr.group{break-after:avoid} .sg figure img{max-height:20cm}
+ .sg figure.wide .wrap img{max-width:none;width:46rem} .sg figure.narrow .wrap img{max-width:none;width:36rem}}
+@media print{.sg{--ink:#000;--soft:#444;--line:#bbb;--back:#fff;--card:#fff;--bar:#0072b2;--track:#ddd;max-width:none;font-size:10pt;padding:0} body.sgb{background:#fff} .sg nav{display:none} .sg tr{break-inside:avoid} .sg h2,.sg h3,.sg tr.group{break-after:avoid} .sg figure img{max-height:20cm} .sg .figures{display:block} .sg figure.half{display:inline-block;width:47%;margin-right:2%;vertical-align:top} .sg details:not([open]){display:none} .sg p,.sg li{orphans:3;widows:3}
  .sg .track,.sg .track i,.sg .heat td{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 """
 
@@ -194,10 +214,10 @@ _TOP = """
 
 _NUMBERS = """
 <h2 id="numbers">The numbers</h2>
-<p><strong>Floor</strong>: what other held-out real cells get in place of the generated ones, as many, in the same space. <strong>Ceiling</strong>: what a generator gets that is bad on purpose. The bar runs from the ceiling (empty) to the floor (full); its bracket is the interval of the value for another draw of as many cells. The <strong>weight</strong> is that in the headline.</p>
-<table class="cards"><thead><tr><th>Metric</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th class="n">Weight</th><th>In words</th></tr></thead>
-{% for g in groups %}<tbody><tr class="group"><th colspan="7" scope="rowgroup">{{ g.title }}</th></tr>
-{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small></th>
+<p><strong>Floor</strong>: what other held-out real cells get in place of the generated ones, as many, in the same space. <strong>Ceiling</strong>: what a generator gets that is bad on purpose. The bar runs from the ceiling (empty) to the floor (full); its bracket is the interval of the value for another draw of as many cells. <strong>Good is</strong>: the direction, or the best number there is. The <strong>weight</strong> is that in the headline. Under each metric: its question, how many cells a side were compared, and in what space.</p>
+<table class="cards numbers"><thead><tr><th>Metric</th><th>Good is</th><th class="n">Value<br>(95 % interval)</th><th class="n">Floor</th><th class="n">Ceiling</th><th>Score</th><th class="n">Weight</th><th>In words</th></tr></thead>
+{% for g in groups %}<tbody><tr class="group"><th colspan="8" scope="rowgroup">{{ g.title }}</th></tr>
+{% for row in g.rows %}<tr><th scope="row">{{ row.title }}<small>{{ row.question }}</small><small class="where">{{ row.where }}</small></th><td data-l="good is">{{ row.good }}</td>
 {% if row.value is none %}<td colspan="6" data-l="">{{ row.note }}</td>
 {% else %}<td class="n" data-l="value (95 % interval)"><span>{{ row.value }}<small>{{ row.interval }}</small></span></td><td class="n" data-l="floor">{{ row.floor }}</td><td class="n" data-l="ceiling">{{ row.ceiling }}</td>
 <td data-l="score">{% if row.score is none %}none{% else %}<div>{{ bar(row.percent, row.title, row.from, row.width) }}{{ row.percent }}</div>{% endif %}</td>
@@ -205,9 +225,12 @@ _NUMBERS = """
 <td data-l="in words"><span>{{ row.verdict }}{% if row.note %}<small>{{ row.note }}</small>{% endif %}</span></td>{% endif %}</tr>
 {% endfor %}</tbody>{% endfor %}</table>
 {% if labels %}<h2 id="labels">Label by label</h2>
-<p>With the floor in brackets. n: real cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.</p>
+<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.{% if too_small %} Too few cells to judge: {{ too_small|join('; ') }}.{% endif %}</p>
 <div class="wrap" tabindex="0" role="region" aria-label="Labels"><table class="cards labels"><thead><tr><th>Label</th><th class="n">n</th>{% for c in label_columns %}<th class="n">{{ c }}</th>{% endfor %}</tr></thead><tbody>
-{% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.cells %}<td class="n" data-l="{{ label_columns[loop.index0] }}">{{ c }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
+{% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.some %}{{ of_label(c, label_columns[loop.index0]) }}{% endfor %}</tr>{% endfor %}</tbody></table></div>
+{% if all_columns|length > label_columns|length %}<details><summary>All {{ all_columns|length }} metrics that were measured label by label</summary>
+<div class="wrap" tabindex="0" role="region" aria-label="Labels, all metrics"><table class="many"><thead><tr><th>Label</th>{% for c in all_columns %}<th class="n" scope="col">{{ c }}</th>{% endfor %}</tr></thead><tbody>
+{% for l in labels %}<tr><th scope="row">{{ l.name }}</th>{% for c in l.all %}{{ of_label(c, all_columns[loop.index0]) }}{% endfor %}</tr>{% endfor %}</tbody></table></div></details>{% endif %}{% endif %}
 {% if confusion %}<h3>What generated cells are classified as</h3>
 <p class="soft">Rows: the label a cell was made for. Columns: the label a classifier trained on real cells gives it. Per cent of the row.</p>
 <div class="wrap" tabindex="0" role="region" aria-label="Confusion table"><table class="heat"><thead><tr><td></td>{% for l in confusion.labels %}<th scope="col">{{ l }}</th>{% endfor %}</tr></thead><tbody>
@@ -237,7 +260,8 @@ _BOTTOM = """
 <p class="soft">{{ versions }}</p></div>
 """
 
-_MACROS = """{% macro bar(percent, what, from=None, width=None) %}<div class="track" role="img" aria-label="{{ what }}: {{ percent }} of 100"><i style="width:{{ percent }}%"></i>{% if width is not none %}<b style="left:{{ from }}%;width:{{ width }}%"></b>{% endif %}</div>{% endmacro %}
+_MACROS = """{% macro of_label(c, name) %}<td class="n{% if c.colour is not none %} v{{ c.colour }}{% endif %}" data-l="{{ name }}"><span>{{ c.value }}{% for s in c.small %}<small>{{ s }}</small>{% endfor %}</span></td>{% endmacro %}
+{% macro bar(percent, what, from=None, width=None) %}<div class="track" role="img" aria-label="{{ what }}: {{ percent }} of 100"><i style="width:{{ percent }}%"></i>{% if width is not none %}<b style="left:{{ from }}%;width:{{ width }}%"></b>{% endif %}</div>{% endmacro %}
 {% macro picture(p) %}<figure class="{{ p.width }}"><div class="wrap"><img src="data:image/png;base64,{{ p.data }}" alt="{{ p.alt }}"></div><figcaption><strong>{{ p.title }}.</strong> {{ p.caption }}</figcaption></figure>{% endmacro %}"""
 
 def page(body: str, kind: str, title: str, **values) -> str:
@@ -255,12 +279,25 @@ def number(x) -> str:
     if x is None: return "–"
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.1f}" if abs(x) >= 100 else f"{x:.3f}" if abs(x) >= .01 or x == 0 else f"{x:.4f}" if abs(x) >= 1e-4 else f"{x:.1e}"
 
+def direction(m: Metric) -> str:
+    "Which way is good: 'higher', 'lower', or the ideal number."
+    return m.good if isinstance(m.good, str) else f"{m.good:g}"
+
+def where(m: Metric) -> str:
+    "How many cells a side were compared, and in what space, for people: '300 cells a side; 50 principal components of 800 genes'."
+    import re
+    space = re.sub(r", log1p at \S+ counts, fitted on real cells", "", m.space)
+    for word, plain in ((r"\bPCs\b", "principal components"), (r"\blog1p\b", "log expression"), (r"^linear at", "expression at"), (r"^counts$", "counts of a cell"), (r"^expressed or not$", "genes expressed or not")):
+        space = re.sub(word, plain, space)
+    return "; ".join(x for x in (f"{m.n:,} cells a side" if m.n else "", space) if x)
+
 def _row(k: str, m: Metric, weight: float = 0) -> dict:
     title, question = WORDS.get(k, (k, ""))
-    row = dict(title=title, question=question, value=None, note=m.note, weight=f"{100 * weight:.1f} %" if weight else "–")
+    row = dict(title=title, question=question, value=None, note=m.note, weight=f"{100 * weight:.1f} %" if weight else "–", good=direction(m), where=where(m))
     if m.value is None: return row
     row |= dict(value=number(m.value), interval=f"{number(m.low)} to {number(m.high)}", floor=number(m.floor), ceiling=number(m.ceiling),
                 score=m.score, verdict=verdict(m))
+    if row["verdict"] == "by construction": return row | {"score": None}
     if m.score is None: return row | {"note": m.note or "the bad generator is not told from real cells at this number of cells"}
     ends = sorted(100 * (dataclasses.replace(m, value=v).score or 0) for v in (m.low, m.high, m.value) if v is not None)
     return row | {"percent": f"{100 * m.score:.0f}", "from": f"{ends[0]:.1f}", "width": f"{ends[-1] - ends[0]:.1f}"}
@@ -291,22 +328,53 @@ def _words(r: Report) -> list:
     def line(k):
         m, (title, question) = r.metrics[k], WORDS.get(k, (k, ""))
         return f"{title}, {verdict(m)}", f"{number(m.value)}. Other real cells get {number(m.floor)}, and {m.bad or 'the worst possible'}: {number(m.ceiling)}. {question}"
-    return [(h, lines) for h, lines in (("Good", good), ("Not good", [line(k) for k in bad]), ("Not known", [names(v) for v in VERDICTS[4:] if by[v]])) if lines]
-
-def _label_rows(found: dict):
-    columns = [k for k in ("coverage", "recall", "label_agreement", "de_correlation", "de_slope", "tstr", "trts") if any(k in d for d in found.values())]
-    rows = []
-    for l, d in found.items():
-        n = max((d[k]["n"] for k in columns if k in d), default=0)
-        show = lambda x: f"{x['value']:.2f} ({x['floor']:.2f})" if x and x["value"] is not None and x["floor"] is not None else number(x["value"]) if x else "–"
-        rows.append(dict(name=l, n=f"{n:.0f}" if n >= 1 else "< 1", few=n < 10, cells=[show(d.get(k)) for k in columns]))
-    return [title_of(k) for k in columns], rows
+    return [(h, lines) for h, lines in (("Good", good), ("Not good", [line(k) for k in bad]), ("Not known", [names(v) for v in VERDICTS[4:6] if by[v]] + [(f"{title_of(k)}, by construction", r.metrics[k].note[:1].upper() + r.metrics[k].note[1:] + ".") for k in by["by construction"]])) if lines]
 
 def poorly_covered(r: Report) -> list:
     "(share of its floor, label, {value, floor, n}) of labels with at least 10 cells a draw and less than 0.8 of the coverage of real cells, worst first."
     found = [(d["coverage"]["value"] / d["coverage"]["floor"], l, d["coverage"]) for l, d in r.labels().items()
-             if "coverage" in d and d["coverage"]["n"] >= 10 and d["coverage"]["floor"]]
+             if "coverage" in d and (d["coverage"]["n"] or 0) >= 10 and d["coverage"]["value"] is not None and d["coverage"]["floor"]]
     return sorted((x for x in found if x[0] < .8), key=lambda x: x[0])
+
+# %% ../nbs/33_report.ipynb #8db855d6
+FEW = 10                                       # cells of a label in a draw, below which nothing is said about it
+_SHOWN = ("coverage", "rf_auroc", "label_agreement", "gene_wasserstein", "de_correlation", "tstr")
+
+def label_verdict(d: dict) -> str:
+    "One of `VERDICTS`, or \"\" where it cannot be said, for an entry of `Report.labels`."
+    if None in (d["value"], d["floor"], d["ceiling"]): return ""
+    m = Metric("", d["value"], d["floor"], d["ceiling"], good=d["good"])
+    if m.score is None: return "cannot tell"
+    inside = not isinstance(m.good, str) and None not in (d["low"], d["high"]) and d["low"] <= m.good <= d["high"]
+    ends = sorted(dataclasses.replace(m, value=x).score for x in (d["low"], d["value"], d["high"], m.good if inside else None) if x is not None)
+    if ends[-1] == 1: return "cannot tell" if ends[0] == 0 else "like real cells"
+    return verdict(m)
+
+def label_cell(d: dict | None) -> dict:
+    "What a table shows of an entry of `Report.labels`: value, lines of small print, and a colour that goes with the words (0 to 3, or None)."
+    if d is None: return dict(value="–", small=[], colour=None)
+    if d["value"] is None or "note" in d: return dict(value="–" if d["value"] is None else number(d["value"]), small=["too few"] if "note" in d else [], colour=None)
+    said = label_verdict(d) if (d["n"] or FEW) >= FEW else ""
+    floor = "" if d["floor"] is None else f"floor {number(d['floor'])}"
+    return dict(value=number(d["value"]), small=[x for x in (floor, said.removesuffix(" real cells").removesuffix(" to").replace("like", "like real")) if x],
+                colour=VERDICTS.index(said) if said in VERDICTS[:4] else None)
+
+def _label_rows(r: Report) -> tuple:
+    "(titles of the columns shown, titles of all, rows) of the tables of labels."
+    found, order = r.labels(), [k for ks in QUESTIONS.values() for k in ks]
+    every = [k for k in [*order, *(k for k in r.metrics if k not in order)] if any(k in d for d in found.values())]
+    some = [k for k in _SHOWN if k in every] or every[:6]
+    rows = []
+    for l, d in found.items():
+        n = max((x["n"] or 0 for x in d.values()), default=0)
+        rows.append(dict(name=l, n=f"{n:.0f}" if n >= 1 else "< 1", few=n < FEW, some=[label_cell(d.get(k)) for k in some], all=[label_cell(d.get(k)) for k in every]))
+    return [title_of(k) for k in some], [title_of(k) for k in every], rows
+
+def _few(r: Report) -> list:
+    "Labels that some metrics cannot judge, and by which, in words."
+    together = {}
+    for k, labels in r.too_small.items(): together.setdefault(tuple(labels), []).append(title_of(k))
+    return [f"{', '.join(labels)} (by {', '.join(titles) if len(titles) < 5 else f'{len(titles)} metrics, marked below'})" for labels, titles in together.items()]
 
 # %% ../nbs/33_report.ipynb #db4583ac
 def _memory(r: Report) -> dict | None:
@@ -349,7 +417,7 @@ def _ready(p: dict) -> dict: return {"width": "wide"} | p | {"data": base64.b64e
 def render(report: Report, kind: str = "page") -> str:
     "HTML of a report: a whole 'page', or a 'fragment' for a notebook."
     m, h = report.metrics, headline(report.metrics)
-    columns, label_rows = _label_rows(report.labels())
+    columns, every, label_rows = _label_rows(report)
     table = m["label_agreement"].details.get("confusion") if "label_agreement" in m else None
     confusion = None if table is None else dict(labels=table["labels"], lines=[
         (l, [100 * v / max(sum(line), 1) for v in line]) for l, line in zip(table["labels"], table["counts"]) if sum(line)])
@@ -360,7 +428,7 @@ def render(report: Report, kind: str = "page") -> str:
                 left_out=[title_of(k) for k in h["left_out"]], questions=_questions(report), words=_words(report), groups=_groups(report),
                 worst_labels=[f"{l}, {number(d['value'])} (floor {number(d['floor'])})" for _, l, d in poorly_covered(report)[:3]],
                 copies=[f"{title_of(k)} {number(m[k].value)} (real cells {number(m[k].floor)})" for k in QUESTIONS["new"] if k in m and verdict(m[k]) in ("off", "far off")],
-                labels=label_rows, label_columns=columns, confusion=confusion, pictures=pictures, memory=memory,
+                labels=label_rows, label_columns=columns, all_columns=every, too_small=_few(report), confusion=confusion, pictures=pictures, memory=memory,
                 presets=[_preset(k, p) for k, p in report.presets.items()], notes=report.notes,
                 about_line=". ".join(x for x in (report.about.get("sizes", ""), report.about.get("drawn", "")) if x), versions=versions_line(report.about))
 
@@ -370,13 +438,15 @@ def versions_line(about: dict) -> str:
     return "Made with " + ", ".join(f"{k} {v}" for k, v in about["versions"].items()) + (f", on {about['date']}." if "date" in about else ".")
 
 # %% ../nbs/33_report.ipynb #bd772aea
-def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "the cells"):
+def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "the cells", layer: str | None = None, logged: bool = False):
     """Cells to judge, at most `most` of them.
 
     Parameters
     ----------
     source : AnnData, matrix, (matrix, labels), or the path of a file: .h5ad, .zarr, or whatever `readers.read` takes
     most : keep at most so many cells, drawn at random with `seed`; None keeps all
+    layer : what to take in place of X, of an AnnData or of a file that has layers
+    logged : the values are log(1 + x): undo that. Negative values, which some programs emit, become 0.
 
     Returns
     -------
@@ -384,18 +454,23 @@ def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "th
 
     Raises
     ------
-    FileNotFoundError; ReadError or ValueError if the file cannot be read, or holds nothing but logarithms.
+    FileNotFoundError; ReadError or ValueError if the file cannot be read, has no such layer, or holds nothing but logarithms.
     """
     notes = []
-    if isinstance(source, (str, Path)): cells, rows, total = _from_file(Path(source).expanduser(), most, seed)
+    if isinstance(source, (str, Path)): cells, rows, total = _from_file(Path(source).expanduser(), most, seed, layer)
     else:
         first = source[0] if isinstance(source, tuple) else source
         total = first.shape[0]
         rows = _some(total, most, seed)
-        cells = source
-        if len(rows) < total: cells = (source[0][rows], np.asarray(source[1])[rows]) if isinstance(source, tuple) else source[rows]
+        cells = source if layer is None else _with_layer(source, layer, what)
+        if len(rows) < total: cells = (source[0][rows], np.asarray(source[1])[rows]) if isinstance(source, tuple) else cells[rows]
     if len(rows) < total: notes.append(f"Of {total:,} {what} {len(rows):,} were used, drawn at random (seed {seed}).")
-    if hasattr(cells, "layers") and "counts" in cells.layers and cells.X is not None:
+    if layer is not None: notes.append(f"Of the {what} the layer {layer} was judged.")
+    if logged:
+        notes.append(f"The values of the {what} were taken for log(1 + x), which was undone.")
+        if hasattr(cells, "obs"): cells = cells.copy(); cells.X = _unlogged(cells.X)
+        else: cells = (_unlogged(cells[0]), cells[1]) if isinstance(cells, tuple) else _unlogged(cells)
+    elif layer is None and hasattr(cells, "layers") and "counts" in cells.layers and cells.X is not None:
         import scipy.sparse as sp
         try: check_linear(sp.csr_matrix(cells.X[:2000]), what)
         except ValueError:
@@ -404,11 +479,27 @@ def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "th
             notes.append(f"X of the {what} does not hold linear expression; the layer counts was taken.")
     return cells, rows, notes
 
+def _with_layer(cells, layer, what):
+    "A copy of an AnnData with a layer as X; its counts stay where they are."
+    if layer not in getattr(cells, "layers", {}):
+        raise ValueError(f"the {what.removeprefix('the ')} have no layer {layer!r}; there are: {', '.join(getattr(cells, 'layers', {})) or 'none'}")
+    cells = cells.copy()
+    cells.X = cells.layers[layer].copy()
+    return cells
+
+def _unlogged(x):
+    "exp(x) - 1 of the positive values, CSR float32."
+    import scipy.sparse as sp
+    x = sp.csr_matrix(x, dtype=np.float32, copy=True)
+    x.data = np.expm1(np.maximum(x.data, 0))
+    x.eliminate_zeros()
+    return x
+
 def _some(total: int, most: int | None, seed: int) -> np.ndarray:
     if most is None or total <= most: return np.arange(total)
     return np.sort(np.random.default_rng([seed, 9]).choice(total, most, replace=False))
 
-def _from_file(path: Path, most, seed):
+def _from_file(path: Path, most, seed, layer=None):
     "(AnnData, rows, number of cells in the file)"
     import anndata as ad
     from scgan_nb.readers import _missing, _plainly, read
@@ -419,17 +510,18 @@ def _from_file(path: Path, most, seed):
             if suffix == ".zarr":
                 import zarr
                 store = zarr.open_group(path, mode="r")
-                if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed)
+                if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed, layer)
             else:
                 import h5py
                 with h5py.File(path, "r") as store:
-                    if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed)
+                    if store.attrs.get("encoding-type") == "anndata": return _from_store(store, path, most, seed, layer)
             cells = (ad.read_zarr if suffix == ".zarr" else ad.read_h5ad)(path)                    # an older layout
-    else: cells = read(path, check=False)
+        if layer is not None: cells = _with_layer(cells, layer, f"cells of {path}")
+    else: cells = read(path, layer=layer, check=False)
     rows = _some(cells.n_obs, most, seed)
     return cells[rows].copy(), rows, cells.n_obs
 
-def _from_store(store, path, most, seed, at_once: int = 4096):
+def _from_store(store, path, most, seed, layer=None, at_once: int = 4096):
     import anndata as ad, scipy.sparse as sp
     obs, var = ad.io.read_elem(store["obs"]), ad.io.read_elem(store["var"])
     rows = _some(len(obs), most, seed)
@@ -439,10 +531,14 @@ def _from_store(store, path, most, seed, at_once: int = 4096):
                   if len(own := rows[(rows >= s) & (rows < s + at_once)])]
         return sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, len(var)), dtype=np.float32)
     has_x = "X" in store and store["X"].attrs.get("encoding-type") != "null"
-    has_counts = "layers" in store and "counts" in store["layers"]
-    if not has_x and not has_counts: raise ValueError(f"{path} has neither X nor a layer counts; nothing can be judged")
+    layers = list(store["layers"]) if "layers" in store else []
+    has_counts = "counts" in layers
+    if layer is not None and layer not in layers: raise ValueError(f"the cells of {path} have no layer {layer!r}; there are: {', '.join(layers) or 'none'}")
+    if layer is None and not has_x and not has_counts: raise ValueError(f"{path} has neither X nor a layer counts; nothing can be judged")
     counts = matrix("layers/counts") if has_counts else None
-    cells = ad.AnnData(matrix("X") if has_x else counts, obs=obs.iloc[rows], var=var, layers={"counts": counts} if has_counts else None)
+    x = matrix(f"layers/{layer}") if layer not in (None, "counts") else matrix("X") if has_x and layer is None else counts
+    made = {"scgan_nb": ad.io.read_elem(store["uns/scgan_nb"])} if "uns" in store and "scgan_nb" in store["uns"] else None     # how they were made
+    cells = ad.AnnData(x, obs=obs.iloc[rows], var=var, uns=made, layers={"counts": counts} if has_counts else None)
     return cells, rows, len(obs)
 
 # %% ../nbs/33_report.ipynb #6bd30948
@@ -460,8 +556,8 @@ def _png(fig) -> bytes:
     fig.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
-def _pictures(sides, metrics: dict, seed: int, progress: bool = False, most: int = 2000) -> list:
-    "The report's pictures of `Sides`, at most so many cells of each, and of what was measured, as dict(key, title, caption, alt, png)."
+def _pictures(sides, metrics: dict, seed: int, most: int = 2000) -> list:
+    "The report's pictures of `Sides`, at most so many cells of each, and of what was measured: (title, function that draws it), for dict(key, title, caption, alt, png)."
     from scgan_nb import plots
     some = lambda c: np.sort(np.random.default_rng(seed).choice(c.x.shape[0], min(c.x.shape[0], most), replace=False))
     take = lambda c, i: c._replace(x=c.x[i], labels=None if c.labels is None else c.labels[i])
@@ -474,7 +570,7 @@ def _pictures(sides, metrics: dict, seed: int, progress: bool = False, most: int
     pairs = metrics["near_duplicate_share"].details.get("pairs", [])[:4] if "near_duplicate_share" in metrics else []
     at = np.searchsorted(sides.train_rows, [p["train"] for p in pairs]) if pairs else None
     makers = [("map", "wide", "Map", lambda: plots.tsne_plot(real, generated, seed=seed),
-               "A t-SNE map of half of the held-out real cells (pale grey), into which the other half and the generated cells are placed alike. Grey that nothing covers in the third panel is not generated.",
+               "A t-SNE map of half of the held-out real cells (pale grey), into which the other half and the generated cells are placed alike. Colours are the same in all panels; a name that finds no room in the second is left out. Grey that nothing covers in the third panel is not generated.",
                f"Three t-SNE maps: held-out real cells, generated cells, and generated over real cells; labels: {names}"),
               ("roc", "half", "Told apart", lambda: plots.roc_plot(roc["fpr"], roc["tpr"], roc.get("tpr_floor")),
                "ROC curve of the random forest, real or generated. On the diagonal it can only guess; a steep start means that some generated cells are recognised beyond doubt.",
@@ -496,27 +592,47 @@ def _pictures(sides, metrics: dict, seed: int, progress: bool = False, most: int
                "The pairs at the top of the list, log1p at 10,000 counts. A copy lies on the diagonal; two cells of a kind scatter.",
                f"{len(pairs)} scatter plots of a generated cell against the training cell nearest to it, one point a gene")]
     makers = [x for x in makers if not (x[0] == "roc" and "tpr" not in roc) and not (x[0] == "pairs" and not pairs)]
-    if progress:
-        from tqdm.auto import tqdm
-        makers = tqdm(makers, desc="drawing", unit="picture")
-    return [dict(key=k, width=w, title=t, caption=c, alt=a, png=_png(make())) for k, w, t, make, c, a in makers]
+    def drawn(key, width, title, make, caption, alt): return dict(key=key, width=width, title=title, caption=caption, alt=alt, png=_png(make()))
+    return [(x[2], partial(drawn, *x)) for x in makers]
+
+def in_turn(tasks, progress: bool = True):
+    "Yield what each (what it is, function) returns, one after the other; the bar says which one is at work."
+    from tqdm.auto import tqdm
+    with tqdm(total=len(tasks), unit="step", disable=not progress) as bar:
+        for text, task in tasks:
+            bar.set_description(text)
+            yield task()
+            bar.update()
 
 # %% ../nbs/33_report.ipynb #b755ff0d
-def _about(sides, metrics, notes, repeats, seed, fast, match_labels) -> tuple:
-    "(notes on the method, what the report is about)"
+def _how(repeats, seed, fast, match_labels, trees, fit_on, train) -> dict:
+    "What `judge` is asked for, with what it takes where nothing was said; goes into `about`."
+    return dict(repeats=repeats, seed=seed, fast=fast, match_labels=match_labels, trees=(100 if fast else 250) if trees is None else trees,
+                fit_on="holdout" if train is None else fit_on)
+
+def _given_depths(metrics: dict, cells) -> None:
+    "Mark `library_size` where generated `cells` say that their depths were drawn from real cells."
+    m, made = metrics.get("library_size"), getattr(cells, "uns", {}).get("scgan_nb", {})
+    if m is None or m.value is None or str(made.get("depths", "")) != "real": return
+    m.details["by_construction"], m.note = True, "depths drawn from real cells: no merit of the generator"
+
+def _about(sides, metrics, notes, how) -> tuple:
+    "(notes on the method, what the report is about); `how` from `_how`."
     import datetime
-    first = next(iter(metrics.values()))
-    sizes = (f"{sides.generated.x.shape[0]:,} generated and {sides.holdout.x.shape[0]:,} held-out real cells"
+    first, real = next(iter(metrics.values())), sides.holdout.x.shape[0]
+    sizes = (f"{sides.generated.x.shape[0]:,} generated and {real:,} held-out real cells"
              + (f", {sides.train.x.shape[0]:,} training cells" if sides.train is not None else ", no training cells given") + f", {sides.generated.x.shape[1]:,} genes")
     ceilings = dict.fromkeys(x.bad for x in metrics.values() if x.bad and x.value is not None)
+    fitted = (f"a third of the held-out cells ({real // 3:,} of {real:,}), set aside for it and not judged with" if how["fit_on"] == "holdout" else "the training cells")
     notes = notes + sides.notes + [
-        f"The space (variable genes, principal components) was fitted on {'the training cells' if sides.train is not None else 'a third of the held-out cells, set aside for it'}; all others were projected into it."
+        f"The space (variable genes, principal components) was fitted on {fitted}; all others were projected into it."
         + " Where nothing else is said, numbers are from: " + next((x.space for x in metrics.values() if "PCs of" in x.space), first.space) + ".",
-        f"Each number is the mean of {repeats} draws. In each, held-out cells are cut into two halves of equal label mix; one is the yardstick and the other is the floor.",
+        f"Each number is the mean of {how['repeats']} draws. In each, held-out cells are drawn twice, none of them both times; one set is the yardstick and the other is the floor.",
+        "Generated cells were drawn " + ("in the label mix of the real cells." if how["match_labels"] else "at random, in the label mix in which they came."),
+        f"A random forest has {how['trees']:,} trees.",
         "Ceilings: " + "; ".join(f"{bad} ({', '.join(title_of(k) for k, x in metrics.items() if x.bad == bad)})" for bad in ceilings) + "."]
     if sides.label_key: notes.append(f"Labels: {', '.join(sides.holdout.label_order)}.")
-    if match_labels: notes.append("Generated cells were drawn in the label mix of the real cells.")
-    return notes, {"sizes": sizes, "drawn": f"{first.n} cells a side in {repeats} draws, seed {seed}", "n": first.n, "repeats": repeats, "seed": seed, "fast": fast,
+    return notes, {"sizes": sizes, "drawn": f"{first.n} cells a side in {how['repeats']} draws, seed {how['seed']}", "n": first.n, **how,
                    "versions": versions(), "date": datetime.date.today().isoformat()}
 
 def versions() -> dict:
@@ -530,11 +646,11 @@ def versions() -> dict:
     return found
 
 # %% ../nbs/33_report.ipynb #de5fefe3
-def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster", n: int | None = None, fast: bool = True, seed: int = 0,
+def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster", n: int | None = None, fast: bool = False, seed: int = 0,
              repeats: int = 5, pictures: bool = True, title: str = "Generated cells, judged", progress: bool = True, only=None,
              match_labels: bool = False, n_jobs: int = -1, donor_key: str | None = None, presets=(), max_cells: int | None = 20_000,
-             trees: int | None = None, fit_on: str = "holdout", **align_options) -> Report:
-    """Judge generated cells against held-out real cells -> `Report`.
+             trees: int | None = None, fit_on: str = "holdout", layer: str | None = None, logged: bool = False, **align_options) -> Report:
+    """Judge generated cells against held-out real cells -> `Report`. Everything is measured and drawn, unless something is left out by name.
 
     Parameters
     ----------
@@ -545,19 +661,20 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
         Column of labels; generated cells that lack it are looked up in "cluster". Real cells that lack the default, in other usual columns.
     n : int, cells a side; see `judge`
     fast : bool
-        Forests of 100 trees and at most 300 cells a side; False: 250 and 1,000.
+        For a quick look: forests of 100 trees and at most 300 cells a side; False: 250 and 1,000.
     pictures : bool
         Draw the pictures, of at most 2,000 cells a side (fast: 1,000).
     match_labels : bool
         Draw generated cells in the real label mix, for cells that were ordered in another mix on purpose.
     donor_key : str, optional
         Column of donors in training and held-out cells.
-    presets : names of `presets.PRESETS`, measured as well; with `fast`, in at most 3 rounds of 500 cells and 100 trees
+    presets : names of `presets.PRESETS`, measured as well, in the rounds that `presets.run` thinks right; with `fast`, of 500 cells and with 100 trees
     max_cells : int, optional
         Use at most so many generated and held-out cells, and five times as many training cells.
     trees : of each forest, if neither 100 nor 250
     fit_on : "holdout" sets a third of the held-out cells aside to fit the space on, "train" fits it on the training cells; see `judging.judge`
-    align_options : real_labels_key, layer, same_gene_order of `align`
+    layer, logged : of the generated cells: judge this layer in place of X; the values are log(1 + x). See `open_cells`.
+    align_options : real_labels_key, same_gene_order of `align`
 
     Raises
     ------
@@ -568,20 +685,20 @@ def evaluate(generated, holdout, train=None, labels_key: str | None = "cluster",
     presets = [presets] if isinstance(presets, str) else list(presets)
     unknown = [p for p in presets if p not in known.PRESETS]
     if unknown: raise ValueError(f"there is no preset {unknown[0]!r}; there are: {', '.join(known.PRESETS)}")
-    opened = [(None, None, []) if c is None else open_cells(c, None if max_cells is None else max_cells * (5 if what == "training cells" else 1), seed, what)
-              for c, what in ((generated, "generated cells"), (holdout, "held-out cells"), (train, "training cells"))]
+    opened = [(None, None, []) if c is None else open_cells(c, None if max_cells is None else max_cells * (5 if what == "training cells" else 1), seed, what, *more)
+              for c, what, *more in ((generated, "generated cells", layer, logged), (holdout, "held-out cells"), (train, "training cells"))]
     generated, holdout, train = (o[0] for o in opened)
     options = (align_options | {"labels_key": labels_key} if "real_labels_key" in align_options else label_columns(generated, holdout, labels_key) | align_options)
     sides = align(generated, holdout, train, donor_key=donor_key, **options)
-    metrics = judge(sides, n=n, fast=fast, seed=seed, repeats=repeats, progress=progress, only=only, match_labels=match_labels, n_jobs=n_jobs, trees=trees, fit_on=fit_on)
-    notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], repeats, seed, fast, match_labels)
-    drawn = _pictures(sides, metrics, seed, progress, 1000 if fast else 2000) if pictures else []
+    how = _how(repeats, seed, fast, match_labels, trees, fit_on, train)
+    metrics = judge(sides, n=n, progress=progress, only=only, n_jobs=n_jobs, **how)
+    _given_depths(metrics, generated)
+    notes, about = _about(sides, metrics, [s for o in opened for s in o[2]], how)
+    small = (dict(trees=trees or 100, n=min(500, sides.generated.x.shape[0], sides.holdout.x.shape[0])) if fast
+             else {"trees": trees} if trees else {})
+    drawing = [(f"drawing: {title}", task) for title, task in _pictures(sides, metrics, seed, 1000 if fast else 2000)] if pictures else []
+    measuring = [(f"preset {p}", partial(known.run, p, sides, seed=seed, n_jobs=n_jobs, **small)) for p in presets]
+    done = list(in_turn(drawing + measuring, progress))
     for p in metrics["near_duplicate_share"].details.get("pairs", []) if "near_duplicate_share" in metrics else []:
         p |= {"generated": int(opened[0][1][p["generated"]]), "train": int(opened[2][1][p["train"]])}          # as in the file
-    small = (dict(repeats=min(3, repeats), trees=trees or 100, n=min(500, sides.generated.x.shape[0], sides.holdout.x.shape[0])) if fast
-             else dict(repeats=repeats) | ({"trees": trees} if trees else {}))
-    if presets and progress:
-        from tqdm.auto import tqdm
-        presets = tqdm(presets, desc="presets", unit="preset")
-    measured = {p: known.run(p, generated, holdout, train, seed=seed, **small, **options) for p in presets}
-    return Report(metrics, notes, drawn, about, title, measured)
+    return Report(metrics, notes, done[:len(drawing)], about, title, dict(zip(presets, done[len(drawing):])))

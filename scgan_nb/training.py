@@ -249,9 +249,9 @@ class Trainer:
             with writer.as_default(step=self.step):
                 for name, v in found.items(): tf.summary.scalar(f"validation/{name}", v)
         if "score" not in found: return
-        if self.job and found["score"] > best: save_checkpoint(self.job / "best.safetensors", self.game.weights_by_name(), self.step, self.history, score=float(found["score"]))
-        scores, patience = self.history["validation/score"], self.settings.early_stop
-        if patience and len(scores) - 1 - int(np.argmax(scores)) >= patience: self._stop = ENOUGH
+        if self.job and np.isfinite(found["score"]) and found["score"] > best: save_checkpoint(self.job / "best.safetensors", self.game.weights_by_name(), self.step, self.history, score=float(found["score"]))
+        scores, patience = [v for v in self.history["validation/score"] if np.isfinite(v)], self.settings.early_stop
+        if patience and scores and len(scores) - 1 - int(np.argmax(scores)) >= patience: self._stop = ENOUGH
 
     def _finite(self, scalars: dict) -> dict[str, float]:
         "The losses as numbers; raises if one is none, so that a spoiled state is neither noted nor saved."

@@ -101,27 +101,40 @@ def textbook_critic_gradients(generator: Generator, critic: Critic, real: tf.Ten
     return Update(scalars, d_real, d_fake, fake, tape.gradient(scalars["critic_loss"], variables))
 
 # %% ../nbs/11_wgan.ipynb #506a2b32
-def fakes(generator: Generator, labels: tf.Tensor | None, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated cells under the drawn labels, and (from the same noise) under the real batch's labels: each [cells, genes]."""
-    same = not generator.clusters or draws.labels is labels
-    h = generator.bodies(draws.z, [labels] if same else [draws.labels, labels], training=True, follow=True)
-    cells = generator.finish(generator.output(h))
-    return (cells, cells) if same else tuple(tf.split(cells, 2))
+def fakes(generator: Generator, labels: list, draws: list[Draws]) -> tf.Tensor:
+    """Generated cells for several updates of the critic.
+
+    Parameters
+    ----------
+    labels : of each update's real batch, int32 [cells]; None for scGAN.
+    draws : of each update.
+
+    Returns
+    -------
+    float32 [updates, cells, genes] under the drawn labels; in a cscGAN [updates, 2 * cells, genes], the second half of each from the same
+    noise under the real batch's labels, unless those are what was drawn.
+    """
+    drawn = [d.labels for d in draws]
+    same = not generator.clusters or all(a is b for a, b in zip(drawn, labels))
+    kinds = [None if of[0] is None else tf.stack(of) for of in ([labels] if same else [drawn, labels])]
+    h = generator.bodies(tf.stack([d.z for d in draws]), kinds, training=True, follow=True)
+    return tf.reshape(generator.finish(generator.output(h)), [len(draws), -1, generator.genes])
 
 # %% ../nbs/11_wgan.ipynb #86fd62db
-def fast_critic_gradients(generator: Generator, critic: Critic, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, lambd: float) -> Update:
-    """The numbers of `textbook_critic_gradients` from fewer products with the first layer's weights."""
-    fake, there = fakes(generator, labels, draws)
+def fast_critic_gradients(generator: Generator, critic: Critic, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, lambd: float,
+                          made: tf.Tensor | None = None) -> Update:
+    """The numbers of `textbook_critic_gradients` from fewer products with the first layer's weights; `made`: what `fakes` made for this update."""
+    if made is None: made = fakes(generator, [labels], [draws])[0]
     cells, layers = tf.shape(real)[0], critic.hidden
     times = lambda a, b, **transpose: product(a, b, critic.precision, **transpose)
     stacked = lambda *parts: tf.concat(parts, axis=0)
     masked = lambda x, h: tf.raw_ops.ReluGrad(gradients=x, features=h)
-    seen = [critic.see(x) for x in ((real, fake) if fake is there else (real, fake, there))]
-    firsts = tf.split(critic.first(stacked(*seen)), len(seen))
-    first_real, first_fake, first_there = firsts[0], firsts[1], firsts[-1]
+    seen = critic.see(stacked(real, made))                                       # real cells, fakes, and in a cscGAN the other fakes
+    first = critic.first(seen)
+    first_real, first_there = first[:cells], first[-cells:]
     hot = stacked(*(one_hot(x, critic.clusters) for x in (labels, draws.labels, labels))) if critic.clusters else None
 
-    h = [tf.nn.relu(tf.nn.bias_add(stacked(first_real, first_fake, first_real + draws.alpha * (first_there - first_real)), layers[0].biases))]
+    h = [tf.nn.relu(tf.nn.bias_add(stacked(first[:2 * cells], first_real + draws.alpha * (first_there - first_real)), layers[0].biases))]
     for layer in layers[1:]: h.append(tf.nn.relu(layer(h[-1])))
     scores, head = critic.score(h[-1], hot), critic.head(hot)
     ones = tf.ones_like(scores[:cells])
@@ -136,7 +149,7 @@ def fast_critic_gradients(generator: Generator, critic: Critic, real: tf.Tensor,
     for layer, above in zip(layers[1:], h[1:]): q.append(masked(times(q[-1], layer.weights), above[2 * cells:]))
 
     up = [stacked(x[:2 * cells], y) for x, y in zip(h, q)]                       # inputs of the layers above the first
-    rows = [times(stacked(*seen[:2], g), stacked(delta[0][:2 * cells], c * delta[0][2 * cells:]), transpose_a=True)]
+    rows = [times(stacked(seen[:2 * cells], g), stacked(delta[0][:2 * cells], c * delta[0][2 * cells:]), transpose_a=True)]
     rows += [times(x, d, transpose_a=True) for x, d in zip(up, delta[1:])]
     by_variable = {layer.weights.ref(): row for layer, row in zip(layers, rows)}
     # real and generated cells are summed apart, so that what cancels does so without a rest, which the optimiser would blow up
@@ -148,7 +161,7 @@ def fast_critic_gradients(generator: Generator, critic: Critic, real: tf.Tensor,
         by_variable[last.biases.ref()] = more + tf.zeros_like(last.biases)
     gradients = {name: by_variable[v.ref()] for name, v in critic.trainable_by_name().items()}
     d_real, d_fake = scores[:cells], scores[cells:2 * cells]
-    return Update(critic_scalars(d_real, d_fake, slopes, lambd), d_real, d_fake, fake, gradients)
+    return Update(critic_scalars(d_real, d_fake, slopes, lambd), d_real, d_fake, made[:cells], gradients)
 
 # %% ../nbs/11_wgan.ipynb #aeeeb98d
 def textbook_generator_gradients(generator: Generator, critic: Critic, draws: Draws) -> Update:
@@ -255,10 +268,10 @@ class Game(tf.Module):
         self.critic_optimiser = Optimiser(critic.trainable_by_name(), **rule)
         self.generator_optimiser = Optimiser(generator.trainable_by_name(), **rule)
 
-    def critic_update(self, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, rate) -> Update:
-        """Move the critic once, on real cells [cells, genes] with labels [cells]."""
-        gradients = fast_critic_gradients if self.fast else textbook_critic_gradients
-        update = gradients(self.generator, self.critic, real, labels, draws, self.lambd)
+    def critic_update(self, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, rate, made: tf.Tensor | None = None) -> Update:
+        """Move the critic once, on real cells [cells, genes] with labels [cells]; `made` as in `fast_critic_gradients`."""
+        at = (self.generator, self.critic, real, labels, draws, self.lambd)
+        update = fast_critic_gradients(*at, made) if self.fast else textbook_critic_gradients(*at)
         self.critic_optimiser.apply(update.gradients, rate)
         return update
 
@@ -306,10 +319,11 @@ def compile_step(game: Game, cells: int, shares=None, seed: int = 0, jit: bool |
 
     def one(real, labels, number, rate):
         iters = real.shape[0]
-        for i in range(iters):
-            draws = draw(seed, "critic", number * iters + i, cells, latent, shares)
-            own = labels[i] if game.critic.clusters else None
-            critic = game.critic_update(real[i], own, draws._replace(labels=own) if real_labels else draws, rate)
+        own = tf.unstack(labels) if game.critic.clusters else [None] * iters
+        draws = [draw(seed, "critic", number * iters + i, cells, latent, shares) for i in range(iters)]
+        if real_labels: draws = [d._replace(labels=of) for d, of in zip(draws, own)]
+        made = fakes(game.generator, own, draws) if game.fast else [None] * iters
+        for i in range(iters): critic = game.critic_update(real[i], own[i], draws[i], rate, made[i])
         return critic, game.generator_update(draw(seed, "generator", number, cells, latent, shares), rate)
 
     @tf.function(jit_compile=jit)

@@ -111,9 +111,10 @@ def heavy_modules_after(code):
 def test_import_is_light(): assert heavy_modules_after("import scgan_nb; assert 'ScGAN' in dir(scgan_nb)") == []
 
 
-def test_help_is_light():
+@pytest.mark.parametrize("words", [["--help"], ["evaluate", "--help"], ["compare", "--help"]], ids=" ".join)
+def test_help_is_light(words):
     if not (TOP / "scgan_nb" / "cli.py").exists(): pytest.skip("no command line yet")
-    asked = "import sys\nsys.argv = ['scgan_nb', '--help']\nfrom scgan_nb.cli import main\ntry: main()\nexcept SystemExit as stop: assert not stop.code"
+    asked = f"import sys\nsys.argv = ['scgan_nb', *{words}]\nfrom scgan_nb.cli import main\ntry: main()\nexcept SystemExit as stop: assert not stop.code"
     assert heavy_modules_after(asked) == []
 
 

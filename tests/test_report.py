@@ -38,6 +38,37 @@ def page(cells, tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    "What the command hands to the chapter on reports, without judging anything."
+    from scgan_nb import report
+    calls = []
+    def note(*args, **options):
+        calls.append((args, options))
+        raise ValueError("noted")
+    monkeypatch.setattr(report, "evaluate", note)
+    return calls
+
+
+def test_flags_reach_the_report(asked, tmp_path):
+    from scgan_nb.cli import main
+    assert main(["evaluate", "--preset", "activa", "a.h5ad", "--preset", "groundgan", "b.h5ad", "--out", str(tmp_path / "x")]) == 1
+    (files, options), = asked
+    assert files == ("a.h5ad", "b.h5ad") and options["presets"] == ["activa", "groundgan"] and options["fast"] is False      # all in full
+    assert options["fit_on"] == "holdout" and options["layer"] is None and not options["logged"] and not options["match_labels"]
+    assert main(["evaluate", "a", "b", "--train", "t", "--layer", "x", "--logged", "--same-gene-order", "--match-labels", "--fit-on", "train", "--n", "50", "--fast", "--out", str(tmp_path / "x")]) == 1
+    wanted = dict(train="t", layer="x", logged=True, same_gene_order=True, match_labels=True, fit_on="train", n=50, fast=True)
+    assert {k: asked[1][1][k] for k in wanted} == wanted
+
+
+def test_everything_unless_fast_is_asked_for():
+    import inspect
+    from scgan_nb import compare, report
+    assert all(inspect.signature(f).parameters["fast"].default is False for f in (report.evaluate, compare.compare))
+    cells = json.loads((ROOT / "nbs" / "evaluate.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert "\nfast = False " in "".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", [])))
+
+
 class Page(HTMLParser):
     "What the tests want to know of a page."
     def __init__(self, text):
@@ -93,15 +124,32 @@ def test_page_and_numbers_agree(page):
     assert abs(100 * sum(w * found["terms"][k]["score"] for k, w in weights.items() if w) - found["headline"]) < 1e-9        # nothing else goes in
     assert all(w == 0 for k, w in weights.items() if found["metrics"][k]["score"] is None)
     for m in found["metrics"].values(): assert {"value", "floor", "ceiling", "low", "high", "n", "space", "seed", "good"} <= set(m)
+    for of in found["labels"].values():
+        for k, d in of.items():
+            assert {"value", "floor", "ceiling", "low", "high", "n", "space", "seed", "good"} <= set(d) and (d["good"], d["space"]) == (found["metrics"][k]["good"], found["metrics"][k]["space"])
+            assert d["value"] is not None or d["note"] == "too few cells to judge"
+    assert found["too_small"] == {k: m["details"]["too_small"] for k, m in found["metrics"].items() if m["details"].get("too_small")} and "Megakaryocytes" in found["too_small"]["tstr"]
     assert found["labels"]["B cells"]["coverage"]["floor"] > .5 and set(found["metrics"]["membership_auroc"]["details"]["by_donor"]) == {"one", "two"}
     assert {"metrics", "published", "differs"} <= set(found["presets"]["scdiffusion"]) and "scDiffusion, its example" in text
+
+
+def test_the_page_says_what_the_space_was_fitted_on(page, cells):
+    from scgan_nb import evaluate
+    about, text = json.loads((page / "report.json").read_text())["about"], (page / "report.html").read_text(encoding="utf-8")
+    assert {k: about[k] for k in ("fit_on", "match_labels", "trees", "repeats", "seed", "fast")} == {"fit_on": "holdout", "match_labels": False, "trees": 20, "repeats": 2, "seed": 3, "fast": True}
+    assert "fitted on a third of the held-out cells (233 of 700), set aside" in text and "fitted on the training cells" not in text
+    _, sides = cells
+    for train, fit_on, done in ((sides["train"], "train", "train"), (None, "train", "holdout"), (None, "holdout", "holdout")):
+        report = evaluate(sides["more"], sides["holdout"], train, only=["mmd"], repeats=2, pictures=False, progress=False, fit_on=fit_on, match_labels=done == "train")
+        assert report.to_dict()["about"]["fit_on"] == done and report.about["match_labels"] == (done == "train")
+        assert ("fitted on the training cells" in report.html()) == (done == "train") and ("in the label mix of the real cells" in report.html()) == (done == "train")
 
 
 def test_notebook_gives_the_same_numbers_for_the_same_seed(page, cells, tmp_path):
     "In another process, by papermill: byte for byte, but for the date."
     folder, _ = cells
     given = {"generated": folder / "generated.h5ad", "holdout": folder / "holdout.h5ad", "train": folder / "train.h5ad", "donor_key": "donor",
-             "repeats": 2, "trees": 20, "seed": 3, "out_dir": tmp_path / "judged"}
+             "fast": True, "repeats": 2, "trees": 20, "seed": 3, "out_dir": tmp_path / "judged"}
     done = subprocess.run([sys.executable, "-m", "papermill", "--no-progress-bar", str(ROOT / "nbs" / "evaluate.ipynb"), str(tmp_path / "out.ipynb"),
                            "-y", "presets: [scdiffusion]", *(x for k, v in given.items() for x in ("-p", k, str(v)))], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -134,6 +182,66 @@ def test_compare_from_the_command_line(cells, tmp_path):
     assert any(x["metric"] == "near_duplicate_share" and x["to"] == ["generated"] for x in found["losses"]["copies"])
     floors = [g["metrics"]["mmd"]["floor"] for g in found["generators"].values()]
     assert floors[0] == floors[1]
+    text = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+    shown = text.split("Coverage, label by label")[1].split("</table>")[0]
+    for g in found["generators"].values(): assert f"{g['labels']['B cells']['coverage']['value']:.3f}" in shown
+
+
+def many_labels(report, known):
+    "The report with 20 labels, for which `known` metrics have all that can be known; the last label is too small."
+    names = [f"kind {i}" for i in range(20)]
+    for k in known:
+        m = report.metrics[k]
+        m.by_label = {l: dict(value=m.ceiling if i % 2 else m.floor, floor=m.floor, ceiling=m.ceiling, low=None, high=None, n=30.) for i, l in enumerate(names[:-1])}
+        m.details["too_small"] = names[-1:]
+    return report
+
+
+def test_many_labels_by_many_metrics(cells):
+    from scgan_nb import evaluate
+    _, sides = cells
+    known = ["mmd", "rf_auroc", "one_nn", "lisi", "precision", "recall", "coverage", "energy", "gene_wasserstein", "tstr"]
+    report = many_labels(evaluate(sides["generated"], sides["holdout"], only=known, fast=True, repeats=2, trees=20, pictures=False, progress=False), known)
+    text, found = report.html(), report.to_dict()
+    check_page(text)
+    assert f"All {len(known)} metrics" in text.split("<details>")[1] and text.count("<details>") == 1
+    folded = text.split("<details>")[1].split("</details>")[0]
+    assert folded.count('scope="row"') == 20 and folded.count(" v3\"") == folded.count("<small>far off</small>") == 9 * len(known)      # a colour never stands without its word
+    assert folded.count(" v0\"") == folded.count("<small>like real</small>") == 10 * len(known) and folded.count("<small>too few</small>") == len(known)
+    assert text.count("<summary>") == 1 and found["too_small"]["mmd"] == ["kind 19"] and found["labels"]["kind 19"]["mmd"]["note"] == "too few cells to judge"
+    for k in known: assert report.metrics[k].space and f"{report.metrics[k].n} cells a side" in text
+    assert '<td data-l="good is">lower</td>' in text and '<td data-l="good is">0.5</td>' in text
+
+
+def test_depths_drawn_from_real_cells_are_no_merit(cells, tmp_path):
+    from scgan_nb import evaluate
+    _, sides = cells
+    made = sides["generated"].copy()
+    made.uns["scgan_nb"] = {**made.uns["scgan_nb"], "depths": "real"}
+    made.write_h5ad(tmp_path / "made.h5ad"); made.write_zarr(tmp_path / "made.zarr")
+    options = dict(only=["library_size", "mmd"], fast=True, repeats=2, pictures=False, progress=False)
+    for source in (tmp_path / "made.h5ad", tmp_path / "made.zarr", made):
+        report = evaluate(source, sides["holdout"], **options)
+        assert report.to_dict()["metrics"]["library_size"]["verdict"] == "by construction"
+        good, rest = report.html().split("<h3>Not known</h3>")
+        assert "Library size" not in good.split("<h3>Good</h3>")[1].split("</ul>")[0] and "drawn from real cells" in rest
+    assert evaluate(sides["generated"], sides["holdout"], **options).to_dict()["metrics"]["library_size"]["verdict"] != "by construction"
+
+
+def test_logarithms_and_layers_give_the_same_numbers(cells, tmp_path):
+    import scipy.sparse as sp
+    from scgan_nb.cli import main
+    folder, sides = cells
+    logs = sides["generated"].copy()
+    logs.layers["linear"] = logs.X.copy()
+    logs.X = sp.csr_matrix(logs.X, dtype=np.float64).log1p()
+    logs.write_h5ad(tmp_path / "logs.h5ad")
+    found = {}
+    for name, path, flags in (("plain", folder / "generated.h5ad", []), ("layer", tmp_path / "logs.h5ad", ["--layer", "linear"]), ("logged", tmp_path / "logs.h5ad", ["--logged"])):
+        assert main(["evaluate", str(path), str(folder / "holdout.h5ad"), "--fast", "--repeats", "2", "--trees", "5", "--out", str(tmp_path / name), *flags]) == 0
+        found[name] = {k: m["value"] for k, m in json.loads((tmp_path / name / "report.json").read_text())["metrics"].items()}
+    assert found["layer"] == found["plain"]
+    for k in ("mmd", "coverage", "gene_wasserstein", "label_agreement"): assert np.isclose(found["logged"][k], found["plain"][k], rtol=1e-2, atol=1e-3), k
 
 
 def broken(cells, tmp_path, how):
