@@ -149,7 +149,7 @@ def step_profile(took: dict, times: dict, critic_iters: int = 5) -> list:
     return [*rows, {"part": "everything else", "times": None, "s_each": None, "s": took["fast"]["s"] - sum(r["s"] for r in rows)}]
 
 # %% ../nbs/49_measuring.ipynb #5194aa9c
-def stage_train(genes: int, kind: str = "scGAN", steps: int = 6, cells: int = 2_000) -> dict:
+def stage_train(genes: int, kind: str = "scGAN", steps: int = 30, cells: int = 2_000) -> dict:
     """`beyond_import_mb` of a short training with the published sizes, `wait_share` of its time, and `cells_per_s` that the pipeline can give."""
     import tensorflow as tf
     tf.constant(0.0)

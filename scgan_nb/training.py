@@ -244,7 +244,9 @@ class Trainer:
         if not found: return
         seen = self.history.get("validation/score", [])
         best = max((v for v in seen if np.isfinite(v)), default=-np.inf)
-        for name, v in {"step": self.step, **found}.items(): self.history.setdefault(f"validation/{name}", []).append(float(v))
+        looks, now = len(self.history.get("validation/step", [])), {f"validation/{name}": v for name, v in {"step": self.step, **found}.items()}
+        for name in dict.fromkeys([*now, *(n for n in self.history if n.startswith("validation/"))]):        # a number not asked for in some look is NaN there
+            self.history.setdefault(name, [np.nan] * looks).append(float(now.get(name, np.nan)))
         if writer:
             with writer.as_default(step=self.step):
                 for name, v in found.items(): tf.summary.scalar(f"validation/{name}", v)
