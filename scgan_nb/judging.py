@@ -187,6 +187,7 @@ _PERMUTED, _TRAIN = "real cells, labels permuted", "training cells"
 _COMMON, _NO_DEPTH = "every cell of the most common label", "no depth in common (the largest possible distance)"
 #        name               good      ceiling    where     bounds of the interval
 _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
+          "mmd_genes":       ("lower",  _COLLAPSE, "log1p, GENES", (-math.inf, math.inf)),
           "energy":          ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
           "sliced_wasserstein": ("lower", _SHUFFLE, "PCs",  (0, math.inf)),
           "rf_auroc":        (.5,       _SHUFFLE,  "PCs",   (0, 1)),
@@ -248,15 +249,16 @@ def _collapsed(s: _Set, rng) -> _Set:
 def _shares(labels, names): return np.array([(labels == l).mean() for l in names])
 
 # %% ../nbs/30e_judging.ipynb #92346337
-def _measure(names, g: _Set, a: _Set, predict=None, top=None, memory=None, trees=100, seed=0,
+def _measure(names, g: _Set, a: _Set, predict=None, top=None, genes=None, memory=None, trees=100, seed=0,
              judged=None, learned=None, known=None, limit=None, held=None) -> dict:
     """The metrics `names` of `g` for real `a`; what does not apply is left out.
 
-    predict, learned: label classifiers of the space's real cells and of `a`; judged: labels large enough; known: training cells in PCs;
+    top, genes: columns for correlations and for `mmd_genes`; predict, learned: label classifiers of the space's real cells and of `a`; judged: labels large enough; known: training cells in PCs;
     limit: `nearest_training` of `a` to them; memory: `_even_grounds`; held: see `_attack`.
     """
     out, by, want = {}, {}, lambda *some: any(s in names for s in some)
     if want("mmd"): out["mmd"] = mmd(g.z, a.z)
+    if want("mmd_genes"): out["mmd_genes"] = mmd(g.logged[:, genes], a.logged[:, genes])
     if want("energy"): out["energy"] = energy(g.z, a.z)
     if want("sliced_wasserstein"): out["sliced_wasserstein"] = sliced_wasserstein(g.z, a.z, seed=seed)
     if want("rf_auroc"):
@@ -412,7 +414,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     trees = (100 if fast else 250) if trees is None else trees
     judged = _large_enough(h.labels, n)
     asked = [k for k in names if not _by_design(k, sides, match_labels)]
-    options = dict(top=variable_genes(f_logged, 100), trees=trees)
+    options = dict(top=variable_genes(f_logged, 100), genes=space.genes, trees=trees)
     tables = []
     def comparisons():
         "What is to be measured, as ((label, kind, repeat), arguments and options of `_measure`); drawn as it is asked for."
@@ -435,7 +437,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     found = {}
     for k in names:
         good, bad, where, bounds = _TERMS[k]
-        common = dict(n=n, space=where.replace("PCs", "PCs of training and held-out cells alike" if k in _EVEN else str(space)), seed=seed, good=good, bad=bad, repeats=repeats)
+        common = dict(n=n, space=where.replace("PCs", "PCs of training and held-out cells alike" if k in _EVEN else str(space)).replace("GENES", f"{len(space.genes):,} most variable genes"), seed=seed, good=good, bad=bad, repeats=repeats)
         if (why := _by_design(k, sides, match_labels)) or _mean(values, k) is None: found[k] = Metric(k, note=why or _why_not(k, sides, n), **common); continue
         if k == "memorisation_share": found[k] = _memorisation(values, floors, ceilings, common); continue
         (low, high), (f_low, f_high) = (interval([x[k] for x in side], bounds) for side in (values, floors))
