@@ -246,7 +246,6 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     g, h = make(G, sides.detected, depth=sides.totals[0]), make(H, donors=donors if T is not None else None, depth=depth)
     t = None if T is None else make(T, donors=sides.donors[0])
     f_logged = space.log(F.x[fitted])
-    predict = None if F.labels is None or H.labels is None else label_classifier(space.project(f_logged), F.labels[fitted], seed)
     some = lambda total, most, key: np.sort(np.random.default_rng([seed, key]).choice(total, min(total, most), replace=False))
     searched = None if t is None else some(len(t.z), _MOST_TRAINING, 6)
     known = None if t is None else t.z[searched]
@@ -254,9 +253,11 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     trees = (100 if fast else 250) if trees is None else trees
     judged = _large_enough(h.labels, n)
     asked = [k for k in names if not _by_design(k, sides, match_labels)]
+    classified = F.labels is not None and H.labels is not None and {"label_mix", "label_agreement"} & set(asked)
+    predict = label_classifier(space.project(f_logged), F.labels[fitted], seed) if classified else None
     options = dict(top=variable_genes(f_logged, 100), genes=space.genes, trees=trees)
     within, rounds = [k for k in _WITHIN if k in asked], min(repeats, 3) if fast else repeats
-    sizes = _label_sizes(g.labels, h.labels, H.label_order) if within else {}
+    sizes = _label_sizes(g.labels, h.labels, H.label_order, min(n, _MOST_OF_LABEL)) if within else {}
     tables = []
     def comparisons():
         "What is to be measured, as ((label, kind, repeat), arguments and options of `_measure`); drawn as it is asked for."
@@ -270,7 +271,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
             now = options | dict(predict=predict, judged=judged, known=known, memory=memory, seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
                                  learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in asked else None)
             held = {} if not memory else {"value": g.logged[released], _TRAIN: t.logged[rng.choice(len(t.z), len(released))]}
-            bad = _bad_ones(b, space, rng) if r < 2 else {}                    # they are far away: two draws tell where
+            bad = _bad_ones(asked, b, space, rng) if r < 2 else {}               # they are far away: two draws tell where
             if t is not None: bad[_TRAIN] = t.rows(rng.choice(len(t.z), n))   # these are not
             yield from _one_draw(None, r, asked, x, a, b, bad, now, held)
         for i, (l, m) in enumerate(sizes.items()):
@@ -279,7 +280,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
                 rng = np.random.default_rng([seed, 8, i, r])
                 a, b = (own_h.rows(rows) for rows in _halves(None, len(own_h.z), m, rng))
                 x = own_g.rows(_draw(None, len(own_g.z), m, rng))
-                yield from _one_draw(l, r, within, x, a, b, {} if r else _bad_ones(b, space, rng), few | dict(seed=seed + r))
+                yield from _one_draw(l, r, within, x, a, b, {} if r else _bad_ones(within, b, space, rng), few | dict(seed=seed + r))
     measured = dict(_in_parallel(comparisons(), len(sizes) * (2 * rounds + 2) + sum(repeats if bad == _TRAIN else 2 for bad in {_TERMS[k][1] for k in asked}) + 2 * repeats, repeats * trees * n, n_jobs, progress))
     values, floors = ([measured[None, kind, r] for r in range(repeats)] for kind in ("value", "floor"))
     ceilings = [_worst(measured, None, r) for r in range(repeats)]
@@ -300,19 +301,20 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
         if found[k].value is not None: found[k].details["released"] = {"generated": len(released), "real": min(len(h.z) - n, _MOST_RELEASED)}
     return found
 
-def _label_sizes(g_labels, h_labels, order) -> dict:
+def _label_sizes(g_labels, h_labels, order, most) -> dict:
     "Label -> cells a side in draws of that label alone: of generated cells, and of each half of the held-out ones; labels that have enough."
     if g_labels is None: return {}
-    most = {l: int(min((g_labels == l).sum(), (h_labels == l).sum() // 2, _MOST_OF_LABEL)) for l in order}
-    return {l: m for l, m in most.items() if m >= _LEAST_OF_LABEL}
+    sizes = {l: int(min((g_labels == l).sum(), (h_labels == l).sum() // 2, most)) for l in order}
+    return {l: m for l, m in sizes.items() if m >= _LEAST_OF_LABEL}
 
-def _bad_ones(b, space, rng) -> dict:
-    "What the ceiling is (as in `_TERMS`) -> a generator that is bad in that way, with as many cells as `b`."
-    bad = {_SHUFFLE: _shuffled(b, space, rng), _COLLAPSE: _collapsed(b, rng)}
+def _bad_ones(names, b, space, rng) -> dict:
+    "What the ceiling of `names` is (as in `_TERMS`) -> a generator that is bad in that way, with as many cells as `b`."
+    wanted, rngs = {_TERMS[k][1] for k in names}, rng.spawn(3)                # of their own, to be the same whatever is wanted
+    bad = {_SHUFFLE: lambda: _shuffled(b, space, rngs[0]), _COLLAPSE: lambda: _collapsed(b, rngs[1])}
     if b.labels is not None:
         kinds, counts = np.unique(b.labels, return_counts=True)
-        bad |= {_PERMUTED: b._replace(labels=rng.permutation(b.labels)), _COMMON: b._replace(labels=np.repeat(kinds[counts.argmax()], len(b.labels)))}
-    return bad
+        bad |= {_PERMUTED: lambda: b._replace(labels=rngs[2].permutation(b.labels)), _COMMON: lambda: b._replace(labels=np.repeat(kinds[counts.argmax()], len(b.labels)))}
+    return {text: make() for text, make in bad.items() if text in wanted}
 
 def _one_draw(label, r, names, x, a, b, bad, options, held={}):
     "Generated `x`, other real `b` and the `bad` ones against real `a`, for `_in_parallel`; `held`: kind -> cells for the even grounds."
