@@ -4,182 +4,19 @@
 
 # %% ../nbs/30e_judging.ipynb #7be21042
 from __future__ import annotations
-import dataclasses
 import math
 from typing import NamedTuple
 import numpy as np
 from natsort import natsorted
-from .metrics import (Cells, Space, as_cells, centroid, correlation, gene_wasserstein, kernel_width, label_agreement, label_classifier,
-                              lisi, memorisation_share, mmd, neighbours, one_nn, precision_recall, variable_genes, zero_fraction)
+from .metrics import (Space, centroid, correlation, gene_wasserstein, label_agreement, label_classifier, lisi, memorisation_share, mmd,
+                              neighbours, one_nn, precision_recall, variable_genes, zero_fraction)
 from .distributions import energy, genes_per_cell, ks, mean_variance, rf_roc, sliced_wasserstein
 from .downstream import de_concordance, judged_labels, label_share, transfer
 from .privacy import membership_inference_auroc, near_duplicates, nearest_training, nndr
+from .sides import Metric, Sides, align, interval
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'Metric', 'interval', 'Sides', 'align', 'most_cells', 'judge', 'headline']
-
-# %% ../nbs/30e_judging.ipynb #1d4073f2
-@dataclasses.dataclass
-class Metric:
-    """One metric with its context. Values are means over `repeats` draws of `n` cells a side."""
-    name: str
-    value: float | None = None      # generated against held-out; None: not judged, see `note`
-    floor: float | None = None      # other held-out real cells against the same held-out cells
-    ceiling: float | None = None    # the bad generator named in `bad`
-    low: float | None = None        # 95 % prediction interval of the value for another draw
-    high: float | None = None
-    n: int | None = None            # cells a side
-    space: str = ""                 # where it was measured
-    seed: int = 0
-    good: object = "lower"          # "lower", "higher", or the ideal number
-    repeats: int = 0
-    note: str = ""
-    bad: str = ""                   # what the ceiling is
-    floor_low: float | None = None  # 95 % prediction interval of the floor
-    floor_high: float | None = None
-    by_label: dict = dataclasses.field(default_factory=dict)   # label -> {value, floor, n}
-    details: dict = dataclasses.field(default_factory=dict)    # e.g. a confusion table, as lists
-
-    def error(self, x: float) -> float:
-        "Distance from the ideal, so that lower is better for every metric."
-        return {"lower": x, "higher": -x}[self.good] if isinstance(self.good, str) else abs(x - self.good)
-
-    @property
-    def score(self) -> float | None:
-        "1: as good as real cells, 0: as bad as the bad generator; None where that cannot be said."
-        if None in (self.value, self.floor, self.ceiling): return None
-        worst_floor = max(self.error(f) for f in (self.floor, self.floor_low, self.floor_high) if f is not None)
-        if self.error(self.ceiling) <= worst_floor: return None
-        f, c = self.error(self.floor), self.error(self.ceiling)
-        return float(np.clip((c - self.error(self.value)) / (c - f), 0, 1))
-
-    def to_dict(self) -> dict:
-        "Plain Python values for JSON, the score included."
-        return dataclasses.asdict(self) | {"score": self.score}
-
-# %% ../nbs/30e_judging.ipynb #c476c966
-def interval(values, bounds=(-math.inf, math.inf)) -> tuple:
-    "95 % prediction interval (low, high) for one more value; both are the value itself where there is only one."
-    from scipy.stats import t
-    v = np.asarray(values, dtype=float)
-    if len(v) < 2: return (float(v[0]),) * 2
-    half = t.ppf(.975, len(v) - 1) * v.std(ddof=1) * math.sqrt(1 + 1 / len(v))
-    return float(max(bounds[0], v.mean() - half)), float(min(bounds[1], v.mean() + half))
-
-# %% ../nbs/30e_judging.ipynb #9ec95544
-@dataclasses.dataclass
-class Sides:
-    "Generated, held-out and (optionally) training cells over the same genes, and what was done to get there."
-    generated: Cells
-    holdout: Cells
-    train: Cells | None
-    detected: object              # CSR bool [generated cells, genes]: expressed, by a stated rule
-    totals: tuple                 # library sizes in counts (generated, holdout); None where a side has none
-    notes: list
-    label_key: str | None = None
-    donors: tuple = (None, None)  # str arrays: of the training and of the held-out cells, where a donor column was named
-    train_rows: object = None     # int array: row number that each training cell had before cells were taken out
-
-def _unnamed(genes) -> bool: return genes is None or genes == [str(i) for i in range(len(genes))]
-
-def _pick(cells, genes, what):
-    position = {g: i for i, g in enumerate(cells.genes)}
-    missing = [g for g in genes if g not in position]
-    if missing:
-        raise ValueError(f"{len(missing)} of {len(genes)} generated genes are missing in {what} ({', '.join(missing[:8])}{', ...' if len(missing) > 8 else ''}); "
-                         "give real cells that have them, or leave those genes out of the generated cells")
-    return cells._replace(x=cells.x[:, [position[g] for g in genes]], genes=genes)
-
-# %% ../nbs/30e_judging.ipynb #9742ebe4
-def _counts_like(x) -> bool: return bool((x.data[:100_000] % 1 == 0).all())
-
-def _overlap(train, holdout) -> np.ndarray:
-    "Rows of `train` that express exactly the genes of some cell of `holdout`."
-    pattern = lambda x, i: np.sort(x.indices[x.indptr[i]:x.indptr[i + 1]]).tobytes()
-    for x in (train, holdout): x.eliminate_zeros()
-    held = {pattern(holdout, i) for i in range(holdout.shape[0])}
-    return np.array([pattern(train, i) in held for i in range(train.shape[0])], dtype=bool)
-
-def align(generated, holdout, train=None, labels_key: str | None = "cluster", real_labels_key: str | None = None,
-          layer: str | None = None, same_gene_order: bool = False, donor_key: str | None = None) -> Sides:
-    """Bring generated and real cells over the same genes and labels.
-
-    Parameters
-    ----------
-    generated, holdout, train : AnnData, matrix or (matrix, labels)
-        Counts or library-size-normalised. `layers["counts"]` of the generated cells, if any, serves questions about zeros and depth.
-    labels_key, real_labels_key : str, optional
-        Column of labels in the generated and in the real cells (the latter: the same name, unless given). Where the generated
-        cells lack `labels_key`, their "cluster" is used.
-    layer : str, optional
-        Judge this layer of the generated cells instead of `X`.
-    same_gene_order : bool
-        Accept cells without gene names: the same genes in the same order, on the caller's word.
-    donor_key : str, optional
-        Column of donors in the training and held-out cells, for membership by donor.
-
-    Raises
-    ------
-    ValueError
-        Genes missing or unnamed, a label or donor column that the real cells lack, or values that are not linear expression.
-    """
-    notes = []
-    real_key = real_labels_key or labels_key
-    gen_key = "cluster" if hasattr(generated, "obs") and labels_key not in generated.obs else labels_key
-    if hasattr(holdout, "obs") and real_key is not None and real_key not in holdout.obs and (real_labels_key or labels_key != "cluster"):
-        raise ValueError(f"the held-out cells have no labels {real_key!r}; their columns are: {', '.join(map(str, holdout.obs.columns)) or 'none'}")
-    g, h = as_cells(generated, gen_key, layer, "generated"), as_cells(holdout, real_key, what="holdout")
-    t = None if train is None else as_cells(train, real_key, what="train")
-    donors = [None if c is None or donor_key is None else _donors(c, donor_key, what) for c, what in ((train, "training"), (holdout, "held-out"))]
-    rows = None if t is None else np.arange(t.x.shape[0])
-    sides = [h] + ([t] if t is not None else [])
-    if _unnamed(g.genes) or any(_unnamed(s.genes) for s in sides):
-        widths = {s.x.shape[1] for s in [g, *sides]}
-        if len(widths) > 1: raise ValueError(f"cells without gene names must have the same number of genes on every side, got {sorted(widths)}")
-        if not same_gene_order and not all(_unnamed(s.genes) for s in [g, *sides]):
-            raise ValueError("some cells have no gene names; if all sides hold the same genes in the same order, say so by same_gene_order=True")
-        notes.append("Cells without gene names: genes were matched by position" + (", on the caller's word." if same_gene_order else "."))
-    else:
-        for s in [g, *sides]:
-            if len(set(s.genes)) < len(s.genes): raise ValueError("gene names are not unique; call adata.var_names_make_unique() on every side alike first")
-        if any(set(s.genes) != set(g.genes) for s in sides): notes.append(f"Judged on the {len(g.genes):,} genes of the generated cells; the real cells have more.")
-        h = _pick(h, g.genes, "the held-out cells")
-        if t is not None: t = _pick(t, g.genes, "the training cells")
-    if t is not None:
-        twice = _overlap(t.x, h.x) if t.x.shape[1] >= 50 else np.zeros(t.x.shape[0], bool)
-        if twice.any():
-            notes.append(f"{twice.sum():,} training cells are also among the held-out cells and were left out of the training side.")
-            t, rows = t._replace(x=t.x[~twice], labels=None if t.labels is None else t.labels[~twice]), rows[~twice]
-            if donors[0] is not None: donors[0] = donors[0][~twice]
-        if t.x.shape[0] < 20: raise ValueError(f"only {t.x.shape[0]} training cells are left that are not held out; split the real cells before judging")
-    if h.labels is not None and g.labels is not None and not set(h.label_order) & set(g.label_order):
-        notes.append(f"Labels are not compared: real cells have {', '.join(h.label_order[:4])}, ..., generated cells {', '.join(g.label_order[:4])}, ...")
-        g = g._replace(labels=None, label_order=())
-    detected, rule, g_totals = _detected(generated, g, h)
-    notes.append(rule)
-    h_counts = _counts_like(h.x)
-    h_totals = np.asarray(h.x.sum(1)).ravel() if h_counts else (np.asarray(holdout.obs["n_counts"], float) if hasattr(holdout, "obs") and "n_counts" in holdout.obs else None)
-    state = lambda c: "counts" if _counts_like(c.x) else "library-size-normalised values"
-    notes.insert(0, f"Generated cells were given as {state(g)}, held-out cells as {state(h)}; both were brought to a library size of 10,000 over the judged genes, then log1p.")
-    return Sides(g, h, t, detected, (g_totals, h_totals), notes, labels_key if g.labels is not None and h.labels is not None else None, tuple(donors), rows)
-
-def _donors(cells, key, what) -> np.ndarray:
-    if not hasattr(cells, "obs") or key not in cells.obs:
-        raise ValueError(f"the {what} cells have no donors {key!r}; " + (f"their columns are: {', '.join(map(str, cells.obs.columns)) or 'none'}" if hasattr(cells, "obs") else "give them as AnnData with that column"))
-    return np.asarray(cells.obs[key]).astype(str)
-
-# %% ../nbs/30e_judging.ipynb #270ef169
-def _detected(generated, g, h):
-    "(CSR bool [cells, genes], the rule in words, library sizes in counts or None) of the generated cells."
-    import scipy.sparse as sp
-    if hasattr(generated, "layers") and "counts" in generated.layers: counts = sp.csr_matrix(generated.layers["counts"])
-    else: counts = g.x if _counts_like(g.x) else None
-    if counts is not None:
-        return counts > 0, "A gene is expressed in a generated cell if its integer count is above 0.", np.asarray(counts.sum(axis=1)).ravel()
-    sums, smallest = np.asarray(h.x.sum(1)).ravel(), np.array([r.min() if len(r := h.x.data[h.x.indptr[i]:h.x.indptr[i + 1]]) else np.inf for i in range(h.x.shape[0])])
-    depth = float(np.median(sums / smallest))
-    share = sp.diags(1 / np.maximum(np.asarray(g.x.sum(1)).ravel(), 1e-12)) @ g.x
-    return sp.csr_matrix(share * depth >= .5), f"A gene is expressed in a generated cell if it would be at least half a molecule at a depth of {depth:,.0f}, the median of the held-out cells.", None
+__all__ = ['QUESTIONS', 'most_cells', 'judge', 'headline']
 
 # %% ../nbs/30e_judging.ipynb #7e6501d5
 _SHUFFLE, _COLLAPSE = "real cells, each gene shuffled among them", "the 25 real cells around one real cell, repeated"
@@ -187,6 +24,7 @@ _PERMUTED, _TRAIN = "real cells, labels permuted", "training cells"
 _COMMON, _NO_DEPTH = "every cell of the most common label", "no depth in common (the largest possible distance)"
 #        name               good      ceiling    where     bounds of the interval
 _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
+          "mmd_genes":       ("lower",  _COLLAPSE, "log1p, GENES", (-math.inf, math.inf)),
           "energy":          ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf)),
           "sliced_wasserstein": ("lower", _SHUFFLE, "PCs",  (0, math.inf)),
           "rf_auroc":        (.5,       _SHUFFLE,  "PCs",   (0, 1)),
@@ -218,6 +56,9 @@ _TERMS = {"mmd":             ("lower",  _SHUFFLE,  "PCs",   (-math.inf, math.inf
           "membership_auroc":  (.5,     _TRAIN,    "PCs", (0, 1)),
           "near_duplicate_share": ("lower", _TRAIN, "PCs", (0, 1)),
           "nndr":            ("higher", _TRAIN,    "PCs", (0, 1))}
+_WITHIN = ("mmd", "energy", "rf_auroc", "one_nn", "lisi", "precision", "density", "correlation", "centroid_euclid", "gene_wasserstein", "ks",
+           "mean_variance", "zero_fraction", "genes_per_cell")      # these are asked again among the cells of each label
+_LEAST_OF_LABEL, _MOST_OF_LABEL = 30, 150              # cells a side that such a question needs, and gets
 _EVEN = ("memorisation_share", "membership_auroc")     # training and held-out cells are compared with each other
 _MOST_TRAINING, _MOST_RELEASED = 100_000, 5_000        # cells that are searched for originals; cells that an attacker holds
 
@@ -248,15 +89,16 @@ def _collapsed(s: _Set, rng) -> _Set:
 def _shares(labels, names): return np.array([(labels == l).mean() for l in names])
 
 # %% ../nbs/30e_judging.ipynb #92346337
-def _measure(names, g: _Set, a: _Set, predict=None, top=None, memory=None, trees=100, seed=0,
+def _measure(names, g: _Set, a: _Set, predict=None, top=None, genes=None, memory=None, trees=100, seed=0,
              judged=None, learned=None, known=None, limit=None, held=None) -> dict:
     """The metrics `names` of `g` for real `a`; what does not apply is left out.
 
-    predict, learned: label classifiers of the space's real cells and of `a`; judged: labels large enough; known: training cells in PCs;
+    top, genes: columns for correlations and for `mmd_genes`; predict, learned: label classifiers of the space's real cells and of `a`; judged: labels large enough; known: training cells in PCs;
     limit: `nearest_training` of `a` to them; memory: `_even_grounds`; held: see `_attack`.
     """
     out, by, want = {}, {}, lambda *some: any(s in names for s in some)
     if want("mmd"): out["mmd"] = mmd(g.z, a.z)
+    if want("mmd_genes"): out["mmd_genes"] = mmd(g.logged[:, genes], a.logged[:, genes])
     if want("energy"): out["energy"] = energy(g.z, a.z)
     if want("sliced_wasserstein"): out["sliced_wasserstein"] = sliced_wasserstein(g.z, a.z, seed=seed)
     if want("rf_auroc"):
@@ -404,7 +246,6 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     g, h = make(G, sides.detected, depth=sides.totals[0]), make(H, donors=donors if T is not None else None, depth=depth)
     t = None if T is None else make(T, donors=sides.donors[0])
     f_logged = space.log(F.x[fitted])
-    predict = None if F.labels is None or H.labels is None else label_classifier(space.project(f_logged), F.labels[fitted], seed)
     some = lambda total, most, key: np.sort(np.random.default_rng([seed, key]).choice(total, min(total, most), replace=False))
     searched = None if t is None else some(len(t.z), _MOST_TRAINING, 6)
     known = None if t is None else t.z[searched]
@@ -412,7 +253,11 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     trees = (100 if fast else 250) if trees is None else trees
     judged = _large_enough(h.labels, n)
     asked = [k for k in names if not _by_design(k, sides, match_labels)]
-    options = dict(top=variable_genes(f_logged, 100), trees=trees)
+    classified = F.labels is not None and H.labels is not None and {"label_mix", "label_agreement"} & set(asked)
+    predict = label_classifier(space.project(f_logged), F.labels[fitted], seed) if classified else None
+    options = dict(top=variable_genes(f_logged, 100), genes=space.genes, trees=trees)
+    within, rounds = [k for k in _WITHIN if k in asked], min(repeats, 3) if fast else repeats
+    sizes = _label_sizes(g.labels, h.labels, H.label_order, min(n, _MOST_OF_LABEL)) if within else {}
     tables = []
     def comparisons():
         "What is to be measured, as ((label, kind, repeat), arguments and options of `_measure`); drawn as it is asked for."
@@ -426,21 +271,29 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
             now = options | dict(predict=predict, judged=judged, known=known, memory=memory, seed=seed + r, limit=None if t is None else nearest_training(a.z, known),
                                  learned=label_classifier(a.z, a.labels, seed + r) if judged and "trts" in asked else None)
             held = {} if not memory else {"value": g.logged[released], _TRAIN: t.logged[rng.choice(len(t.z), len(released))]}
-            bad = _bad_ones(b, space, rng) if r < 2 else {}                    # they are far away: two draws tell where
+            bad = _bad_ones(asked, b, space, rng) if r < 2 else {}               # they are far away: two draws tell where
             if t is not None: bad[_TRAIN] = t.rows(rng.choice(len(t.z), n))   # these are not
             yield from _one_draw(None, r, asked, x, a, b, bad, now, held)
-    measured = dict(_in_parallel(comparisons(), sum(repeats if bad == _TRAIN else 2 for bad in {_TERMS[k][1] for k in asked}) + 2 * repeats, repeats * trees * n, n_jobs, progress))
+        for i, (l, m) in enumerate(sizes.items()):
+            (own_g, own_h), few = (s.rows(np.flatnonzero(s.labels == l)) for s in (g, h)), options | dict(trees=max(10, min(50, trees // 4)))
+            for r in range(rounds):
+                rng = np.random.default_rng([seed, 8, i, r])
+                a, b = (own_h.rows(rows) for rows in _halves(None, len(own_h.z), m, rng))
+                x = own_g.rows(_draw(None, len(own_g.z), m, rng))
+                yield from _one_draw(l, r, within, x, a, b, {} if r else _bad_ones(within, b, space, rng), few | dict(seed=seed + r))
+    measured = dict(_in_parallel(comparisons(), len(sizes) * (2 * rounds + 2) + sum(repeats if bad == _TRAIN else 2 for bad in {_TERMS[k][1] for k in asked}) + 2 * repeats, repeats * trees * n, n_jobs, progress))
     values, floors = ([measured[None, kind, r] for r in range(repeats)] for kind in ("value", "floor"))
     ceilings = [_worst(measured, None, r) for r in range(repeats)]
     found = {}
     for k in names:
         good, bad, where, bounds = _TERMS[k]
-        common = dict(n=n, space=where.replace("PCs", "PCs of training and held-out cells alike" if k in _EVEN else str(space)), seed=seed, good=good, bad=bad, repeats=repeats)
+        common = dict(n=n, space=where.replace("PCs", "PCs of training and held-out cells alike" if k in _EVEN else str(space)).replace("GENES", f"{len(space.genes):,} most variable genes"), seed=seed, good=good, bad=bad, repeats=repeats)
         if (why := _by_design(k, sides, match_labels)) or _mean(values, k) is None: found[k] = Metric(k, note=why or _why_not(k, sides, n), **common); continue
         if k == "memorisation_share": found[k] = _memorisation(values, floors, ceilings, common); continue
         (low, high), (f_low, f_high) = (interval([x[k] for x in side], bounds) for side in (values, floors))
         found[k] = Metric(k, _mean(values, k), _mean(floors, k), 1.0 if k == "library_size" else _mean([c for c in ceilings if k in c], k), low, high, floor_low=f_low, floor_high=f_high, **common)
     _add_labels(found, values, floors, ceilings, tables, H.label_order)
+    if g.labels is not None: _add_within(found, measured, within, sizes, rounds, H.label_order)
     _add_details(found, values, floors, tables, g.labels, h.labels)
     if "rf_auroc" in found: found["rf_auroc"].details["trees"] = trees
     if "near_duplicate_share" in found and known is not None: found["near_duplicate_share"].details |= _pairs(released, g, h, known, sides.train_rows[searched])
@@ -448,13 +301,20 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
         if found[k].value is not None: found[k].details["released"] = {"generated": len(released), "real": min(len(h.z) - n, _MOST_RELEASED)}
     return found
 
-def _bad_ones(b, space, rng) -> dict:
-    "What the ceiling is (as in `_TERMS`) -> a generator that is bad in that way, with as many cells as `b`."
-    bad = {_SHUFFLE: _shuffled(b, space, rng), _COLLAPSE: _collapsed(b, rng)}
+def _label_sizes(g_labels, h_labels, order, most) -> dict:
+    "Label -> cells a side in draws of that label alone: of generated cells, and of each half of the held-out ones; labels that have enough."
+    if g_labels is None: return {}
+    sizes = {l: int(min((g_labels == l).sum(), (h_labels == l).sum() // 2, most)) for l in order}
+    return {l: m for l, m in sizes.items() if m >= _LEAST_OF_LABEL}
+
+def _bad_ones(names, b, space, rng) -> dict:
+    "What the ceiling of `names` is (as in `_TERMS`) -> a generator that is bad in that way, with as many cells as `b`."
+    wanted, rngs = {_TERMS[k][1] for k in names}, rng.spawn(3)                # of their own, to be the same whatever is wanted
+    bad = {_SHUFFLE: lambda: _shuffled(b, space, rngs[0]), _COLLAPSE: lambda: _collapsed(b, rngs[1])}
     if b.labels is not None:
         kinds, counts = np.unique(b.labels, return_counts=True)
-        bad |= {_PERMUTED: b._replace(labels=rng.permutation(b.labels)), _COMMON: b._replace(labels=np.repeat(kinds[counts.argmax()], len(b.labels)))}
-    return bad
+        bad |= {_PERMUTED: lambda: b._replace(labels=rngs[2].permutation(b.labels)), _COMMON: lambda: b._replace(labels=np.repeat(kinds[counts.argmax()], len(b.labels)))}
+    return {text: make() for text, make in bad.items() if text in wanted}
 
 def _one_draw(label, r, names, x, a, b, bad, options, held={}):
     "Generated `x`, other real `b` and the `bad` ones against real `a`, for `_in_parallel`; `held`: kind -> cells for the even grounds."
@@ -575,6 +435,15 @@ def _add_labels(found, values, floors, ceilings, tables, order) -> None:
             if v := of(values, l): m.by_label[l] = _entry(v, of(floors, l), of(ceilings, l), _TERMS[k][3], round(float(np.mean([(y == l).sum() for y in asked])), 1))
         m.details["too_small"] = [l for l in order if l not in m.by_label]
         if k in _STUDIED and m.details["too_small"]: m.note = "too few cells to judge: " + ", ".join(m.details["too_small"])
+
+def _add_within(found, measured, within, sizes, rounds, order) -> None:
+    "Fill `by_label` of the metrics that were measured among the cells of each label alone, and name the labels too small for it."
+    for k in within:
+        if found[k].value is None: continue
+        for l, m in sizes.items():
+            values, floors = ([x[k] for r in range(rounds) if k in (x := measured[l, kind, r])] for kind in ("value", "floor"))
+            if values: found[k].by_label[l] = _entry(values, floors, [w[k] for w in [_worst(measured, l, 0)] if k in w], _TERMS[k][3], m)
+        found[k].details["too_small"] = [l for l in order if l not in found[k].by_label]
 
 # %% ../nbs/30e_judging.ipynb #e361e49f
 QUESTIONS = {"apart": ("rf_auroc", "mmd", "lisi", "energy", "sliced_wasserstein"),

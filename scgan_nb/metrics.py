@@ -164,7 +164,10 @@ def _blocks(n: int, m: int, entries: int = 4_000_000):
     return (slice(i, min(i + step, n)) for i in range(0, n, step))
 
 def squared_distances(a, b) -> np.ndarray:
-    "Squared Euclidean distances, float64 [cells of a, cells of b]."
+    "Squared Euclidean distances, float64 [cells of a, cells of b]; dense or CSR."
+    a, b = (x.toarray() if hasattr(x, "toarray") and x.shape[0] * x.shape[1] <= 8_000_000 else x for x in (a, b))
+    if hasattr(a, "toarray"): return np.vstack([squared_distances(a[rows], b) for rows in _blocks(*a.shape)])
+    if hasattr(b, "toarray"): return np.hstack([squared_distances(a, b[rows]) for rows in _blocks(*b.shape)])
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
 
@@ -173,9 +176,10 @@ def neighbours(query, reference, k: int, same: bool = False):
 
     `same=True`: query and reference are the same cells, and a cell is not its own neighbour.
     """
-    k = min(k, len(reference) - same)
-    distance, index = np.empty((len(query), k)), np.empty((len(query), k), dtype=int)
-    for rows in _blocks(len(query), len(reference)):
+    n, m = query.shape[0], reference.shape[0]
+    k = min(k, m - same)
+    distance, index = np.empty((n, k)), np.empty((n, k), dtype=int)
+    for rows in _blocks(n, m):
         d = squared_distances(query[rows], reference)
         if same: d[np.arange(len(d)), np.arange(rows.start, rows.stop)] = np.inf
         part = np.argpartition(d, k - 1, axis=1)[:, :k]
@@ -186,7 +190,7 @@ def neighbours(query, reference, k: int, same: bool = False):
 
 # %% ../nbs/30_metrics.ipynb #29d1d290
 def kernel_width(real, k: int = 25) -> float:
-    "Median distance of real cells [cells, dimensions] to their `k` nearest real neighbours."
+    "Median distance of real cells [cells, dimensions], dense or CSR, to their `k` nearest real neighbours."
     return float(np.median(neighbours(real, real, k, same=True)[0]))
 
 def mmd(generated, real, width: float | None = None) -> float:
@@ -194,14 +198,14 @@ def mmd(generated, real, width: float | None = None) -> float:
 
     Parameters
     ----------
-    generated, real : float arrays [cells, dimensions], at least 2 cells each
+    generated, real : float arrays or CSR [cells, dimensions], at least 2 cells each
     width : float, optional
         Middle kernel width; by default `kernel_width(real)`. Give the same one to comparable calls.
     """
     width = kernel_width(real) if width is None else width
     scales = [max(width, 1e-12) * f for f in (.5, 1, 2)]
-    def total(a, b): return sum(np.exp(-squared_distances(a[rows], b) / s**2).sum() for rows in _blocks(len(a), len(b)) for s in scales)
-    m, n = len(generated), len(real)
+    def total(a, b): return sum(np.exp(-squared_distances(a[rows], b) / s**2).sum() for rows in _blocks(a.shape[0], b.shape[0]) for s in scales)
+    m, n = generated.shape[0], real.shape[0]
     return float((total(generated, generated) - m * 3) / (m * (m - 1)) + (total(real, real) - n * 3) / (n * (n - 1)) - 2 * total(generated, real) / (m * n))
 
 # %% ../nbs/30_metrics.ipynb #4d8314ab
