@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 import numpy as np
 from .generation import draw_counts, plan_labels
-from .metrics import Space, check_linear
+from .metrics import Space, check_linear, unlogged
 from .preprocess import own_labels
 from .readers import ReadError, read
 
@@ -212,9 +212,7 @@ def read_generated(path, labels_key: str | None = None, layer: str | None = None
     cells = matrix(layer or "X")
     counts = matrix("counts") if annotated and layer is None else None
     if cells is None: cells = counts if counts is not None else read(path, check=False)
-    if logged:
-        cells.X.data = np.expm1(np.maximum(cells.X.data, 0))
-        cells.X.eliminate_zeros()
+    if logged: cells.X = unlogged(cells.X)
     else:
         try: check_linear(cells.X, str(path))
         except ValueError as e: raise ReadError(f"{e}; if these are values of log(1 + x), say logged=True") from None

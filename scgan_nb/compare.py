@@ -8,9 +8,10 @@ import dataclasses
 from functools import partial
 from pathlib import Path
 import numpy as np
-from .judging import QUESTIONS, align, headline, judge, most_cells
+from .judging import QUESTIONS, headline, judge, most_cells
 from .report import (FEW, SECTIONS, WORDS, Report, _about, _given_depths, _how, _png, _ready, direction, in_turn, label_cell, label_columns, number, open_cells, page,
                              poorly_covered, save_pair, title_of, verdict, versions_line, where)
+from .sides import align
 
 # %% auto #0
 __all__ = ['shared_genes', 'names_of', 'clearly_better', 'Comparison', 'render', 'compare']

@@ -16,7 +16,7 @@ from .privacy import membership_inference_auroc, near_duplicates, nearest_traini
 from .sides import Metric, Sides, align, interval
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'most_cells', 'judge', 'headline']
+__all__ = ['QUESTIONS', 'most_cells', 'usual_trees', 'judge', 'headline']
 
 # %% ../nbs/30e_judging.ipynb #7e6501d5
 _SHUFFLE, _COLLAPSE = "real cells, each gene shuffled among them", "the 25 real cells around one real cell, repeated"
@@ -65,6 +65,10 @@ _MOST_TRAINING, _MOST_RELEASED = 100_000, 5_000        # cells that are searched
 def most_cells(fast: bool) -> int:
     "Cells a side in each draw, where the caller does not say how many."
     return 300 if fast else 1000
+
+def usual_trees(fast: bool) -> int:
+    "Trees of a forest, where the caller does not say how many."
+    return 100 if fast else 250
 
 # %% ../nbs/30e_judging.ipynb #27b7888a
 class _Set(NamedTuple):
@@ -250,7 +254,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     searched = None if t is None else some(len(t.z), _MOST_TRAINING, 6)
     known = None if t is None else t.z[searched]
     released = some(len(g.z), _MOST_RELEASED, 7)
-    trees = (100 if fast else 250) if trees is None else trees
+    trees = usual_trees(fast) if trees is None else trees
     judged = _large_enough(h.labels, n)
     asked = [k for k in names if not _by_design(k, sides, match_labels)]
     classified = F.labels is not None and H.labels is not None and {"label_mix", "label_agreement"} & set(asked)

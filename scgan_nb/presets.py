@@ -6,7 +6,8 @@
 from __future__ import annotations
 import numpy as np
 from .clusters import scale_library_sizes, variable_genes
-from .judging import Sides, _in_parallel, align, interval
+from .judging import _in_parallel
+from .sides import Sides, align, interval
 from .metrics import (_blocks, Space, centroid, correlation_matrix, forest_scores, label_agreement, label_classifier, lisi, mmd, neighbours,
                               squared_distances)
 

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from .files import atomic_path, write_json
-from .judging import QUESTIONS, Metric, align, headline, judge
-from .metrics import check_linear
+from .judging import QUESTIONS, headline, judge, usual_trees
+from .metrics import check_linear, unlogged
+from .sides import Metric, align
 
 # %% auto #0
 __all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'FEW', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
@@ -48,6 +49,7 @@ WORDS = {"rf_auroc": ("Random forest AUROC", "Can a classifier tell generated ce
          "one_nn_real": ("1-NN, real part", "Is a real cell's nearest neighbour real? 0.5: as often as not."),
          "one_nn_generated": ("1-NN, generated part", "Is a generated cell's nearest neighbour generated? Above 0.5 they crowd together, below they lie scattered among real ones."),
          "recall": ("Recall", "Does each real cell lie where generated cells are?"),
+         "mmd_genes": ("MMD², over genes", "How far apart are the two clouds of cells, by the expression of single genes?"),
          "density": ("Density", "Are generated cells in as dense places as real ones? Above 1: they crowd in the middle."),
          "centroid_euclid": ("Mean profile, Euclidean", "Is the mean profile right?"),
          "centroid_cosine": ("Mean profile, cosine", "Is the direction of the mean profile right?"),
@@ -225,7 +227,7 @@ _NUMBERS = """
 <td data-l="in words"><span>{{ row.verdict }}{% if row.note %}<small>{{ row.note }}</small>{% endif %}</span></td>{% endif %}</tr>
 {% endfor %}</tbody>{% endfor %}</table>
 {% if labels %}<h2 id="labels">Label by label</h2>
-<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: cells of the label in a draw. Labels of fewer than 10 cells a draw are too small to judge and marked so.{% if too_small %} Too few cells to judge: {{ too_small|join('; ') }}.{% endif %}</p>
+<p>In small print the <strong>floor</strong>, what other real cells of the label get, and how the value compares with it, in words. n: cells of the label that were compared, most of any metric. Labels of fewer than 10 are too small to judge and marked so; most metrics need 30 a side.{% if too_small %} Too few cells to judge: {{ too_small|join('; ') }}.{% endif %}</p>
 <div class="wrap" tabindex="0" role="region" aria-label="Labels"><table class="cards labels"><thead><tr><th>Label</th><th class="n">n</th>{% for c in label_columns %}<th class="n">{{ c }}</th>{% endfor %}</tr></thead><tbody>
 {% for l in labels %}<tr><th scope="row">{{ l.name }}{% if l.few %}<small>too few cells to judge</small>{% endif %}</th><td class="n" data-l="n">{{ l.n }}</td>{% for c in l.some %}{{ of_label(c, label_columns[loop.index0]) }}{% endfor %}</tr>{% endfor %}</tbody></table></div>
 {% if all_columns|length > label_columns|length %}<details><summary>All {{ all_columns|length }} metrics that were measured label by label</summary>
@@ -468,8 +470,8 @@ def open_cells(source, most: int | None = 20_000, seed: int = 0, what: str = "th
     if layer is not None: notes.append(f"Of the {what} the layer {layer} was judged.")
     if logged:
         notes.append(f"The values of the {what} were taken for log(1 + x), which was undone.")
-        if hasattr(cells, "obs"): cells = cells.copy(); cells.X = _unlogged(cells.X)
-        else: cells = (_unlogged(cells[0]), cells[1]) if isinstance(cells, tuple) else _unlogged(cells)
+        if hasattr(cells, "obs"): cells = cells.copy(); cells.X = unlogged(cells.X)
+        else: cells = (unlogged(cells[0]), cells[1]) if isinstance(cells, tuple) else unlogged(cells)
     elif layer is None and hasattr(cells, "layers") and "counts" in cells.layers and cells.X is not None:
         import scipy.sparse as sp
         try: check_linear(sp.csr_matrix(cells.X[:2000]), what)
@@ -486,14 +488,6 @@ def _with_layer(cells, layer, what):
     cells = cells.copy()
     cells.X = cells.layers[layer].copy()
     return cells
-
-def _unlogged(x):
-    "exp(x) - 1 of the positive values, CSR float32."
-    import scipy.sparse as sp
-    x = sp.csr_matrix(x, dtype=np.float32, copy=True)
-    x.data = np.expm1(np.maximum(x.data, 0))
-    x.eliminate_zeros()
-    return x
 
 def _some(total: int, most: int | None, seed: int) -> np.ndarray:
     if most is None or total <= most: return np.arange(total)
@@ -607,7 +601,7 @@ def in_turn(tasks, progress: bool = True):
 # %% ../nbs/33_report.ipynb #b755ff0d
 def _how(repeats, seed, fast, match_labels, trees, fit_on, train) -> dict:
     "What `judge` is asked for, with what it takes where nothing was said; goes into `about`."
-    return dict(repeats=repeats, seed=seed, fast=fast, match_labels=match_labels, trees=(100 if fast else 250) if trees is None else trees,
+    return dict(repeats=repeats, seed=seed, fast=fast, match_labels=match_labels, trees=usual_trees(fast) if trees is None else trees,
                 fit_on="holdout" if train is None else fit_on)
 
 def _given_depths(metrics: dict, cells) -> None:
@@ -631,7 +625,8 @@ def _about(sides, metrics, notes, how) -> tuple:
         "Generated cells were drawn " + ("in the label mix of the real cells." if how["match_labels"] else "at random, in the label mix in which they came."),
         f"A random forest has {how['trees']:,} trees.",
         "Ceilings: " + "; ".join(f"{bad} ({', '.join(title_of(k) for k, x in metrics.items() if x.bad == bad)})" for bad in ceilings) + "."]
-    if sides.label_key: notes.append(f"Labels: {', '.join(sides.holdout.label_order)}.")
+    if sides.label_key:
+        notes.append(f"Labels: {', '.join(sides.holdout.label_order)}. Coverage, recall and what is learned of labels come from the draws of all cells; the other numbers of a label from draws of its cells alone, as many a side as the label has, at most 150.")
     return notes, {"sizes": sizes, "drawn": f"{first.n} cells a side in {how['repeats']} draws, seed {how['seed']}", "n": first.n, **how,
                    "versions": versions(), "date": datetime.date.today().isoformat()}
 

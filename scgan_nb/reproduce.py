@@ -326,7 +326,7 @@ class Figure:
 
         In each of `repeats` draws the held-out cells are halved: one half is the yardstick, the other gives the floor.
         """
-        from scgan_nb.judging import Metric, interval
+        from scgan_nb.sides import Metric, interval
         from scgan_nb.metrics import Space, correlation_matrix
         space, holdout, upper, rng = Space(), self.split("test"), np.triu_indices(len(genes), 1), np.random.default_rng([self.seed, 7])
         n = min(generated.n_obs, holdout.n_obs // 2)

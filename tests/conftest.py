@@ -17,6 +17,20 @@ def shared():
 
 
 @pytest.fixture(scope="session")
+def shuffled_pbmc():
+    """A function of a share: PBMC 3k in random order, the genes that more than this share of the cells show, labels in `cluster`."""
+    import numpy as np
+    import scgan_nb as sg
+
+    def make(least):
+        cells = sg.datasets.pbmc3k()
+        cells = cells[np.random.default_rng(1).permutation(cells.n_obs), np.asarray((cells.X > 0).mean(axis=0)).ravel() > least].copy()
+        cells.obs["cluster"] = cells.obs["cell_type"]
+        return cells
+    return make
+
+
+@pytest.fixture(scope="session")
 def small_counts(tmp_path_factory):
     """An .h5ad of raw counts: 600 PBMCs with labels, the 200 genes with the most counts."""
     import numpy as np

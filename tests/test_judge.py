@@ -8,13 +8,7 @@ TREES = 40
 
 
 @pytest.fixture(scope="module")
-def pbmc():
-    "PBMC 3k in random order: the genes that more than 10 % of the cells show, labels in `cluster`."
-    from scgan_nb.datasets import pbmc3k
-    cells = pbmc3k()
-    cells = cells[np.random.default_rng(1).permutation(cells.n_obs), np.asarray((cells.X > 0).mean(axis=0)).ravel() > .1].copy()
-    cells.obs["cluster"] = cells.obs["cell_type"]
-    return cells
+def pbmc(shuffled_pbmc): return shuffled_pbmc(.1)
 
 
 # --- cells with known faults

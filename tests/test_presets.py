@@ -21,13 +21,7 @@ NAMES = ("groundgan", "activa", "scdiffusion")
 
 
 @pytest.fixture(scope="module")
-def pbmc():
-    "PBMC 3k in random order: the genes that more than 5 % of the cells show, labels in `cluster`."
-    from scgan_nb.datasets import pbmc3k
-    cells = pbmc3k()
-    cells = cells[np.random.default_rng(1).permutation(cells.n_obs), np.asarray((cells.X > 0).mean(axis=0)).ravel() > .05].copy()
-    cells.obs["cluster"] = cells.obs["cell_type"]
-    return cells
+def pbmc(shuffled_pbmc): return shuffled_pbmc(.05)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +251,7 @@ def test_activa_makes_one_cross_validation(three_sides):
 @pytest.mark.parametrize("name", NAMES)
 def test_processes_do_not_change_bytes(name, three_sides):
     "Forests of 300 trees and 240 cells, whose votes threads would add up in any order; and sides that are aligned already."
-    from scgan_nb.judging import align
+    from scgan_nb.sides import align
     from scgan_nb.presets import run
     options = dict(repeats=3, trees=300, seed=1)
     alone, together = run(name, *three_sides, n_jobs=1, **options), run(name, align(*three_sides), n_jobs=2, **options)

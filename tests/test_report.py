@@ -270,7 +270,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(cells, tmp_path, capsy
 def test_both_files_or_none(tmp_path, monkeypatch):
     "The disk fills while the second file is written: what was there before is still there."
     from scgan_nb import report
-    from scgan_nb.judging import Metric
+    from scgan_nb.sides import Metric
     one, two = (report.Report({"mmd": Metric("mmd", v, 0., 1., v, v)}) for v in (.5, .25))
     one.save(tmp_path / "report.html")
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
