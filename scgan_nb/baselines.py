@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import numpy as np
-from .generation import draw_counts, plan_labels
+from .generation import plan_labels
 from .metrics import Space, check_linear, unlogged
 from .preprocess import own_labels
 from .readers import ReadError, read
@@ -173,7 +173,9 @@ def gaussian_copula(adata, cells, labels_key: str | None = "cluster", seed: int 
         drawn, start = _copula(np.column_stack([z[own], np.log(depth[own])]), len(rows), rng), 0
         sizes = np.rint(np.exp(drawn[:, -1])).astype(np.int64)
         for p in _profiles(space, drawn[:, :-1]):
-            blocks.append(draw_counts(sp.csr_matrix(p * scale), sizes[start:start + len(p)], rng))
+            p, n = p * scale, sizes[start:start + len(p)]
+            sums = p.sum(axis=1, keepdims=True)
+            blocks.append(sp.csr_matrix(rng.multinomial(np.where(sums[:, 0] > 0, n, 0), p / np.where(sums > 0, sums, 1)), dtype=np.float32))
             start += len(p)
         order.append(rows)
     x = sp.vstack(blocks, format="csr")[np.argsort(np.concatenate(order))]

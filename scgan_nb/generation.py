@@ -159,52 +159,74 @@ def draw_depths(reference, plan, depth=None, seed: int = 0) -> np.ndarray:
     for k in np.unique(plan): depths[plan == k] = rng.choice(sizes[codes == k], (plan == k).sum())
     return depths
 
-def draw_counts(profiles, depths: np.ndarray, rng: np.random.Generator):
-    """Multinomial counts of each profile at its depth.
+def draw_counts(profiles, depths: np.ndarray, rng: np.random.Generator, asked: np.ndarray | None = None):
+    """Counts of each profile at its depth: the normalisation undone, fractions rounded at random.
 
     Parameters
     ----------
     profiles : CSR [cells, genes], non-negative.
-    depths : int [cells], counts per cell.
+    depths : int [cells], counts that a real cell like this has.
+    asked : int [cells], optional. Counts that it should have; where these are fewer, molecules are taken away at random.
 
     Returns
     -------
-    CSR int32 [cells, genes]; rows sum to `depths` (to 0 where a profile is silent).
+    CSR int32 [cells, genes]; rows sum to `asked`, or else to `depths` (to 0 where a profile is silent).
     """
     import scipy.sparse as sp
-    data = np.zeros(profiles.nnz, np.int32)
-    for i, (a, b) in enumerate(zip(profiles.indptr, profiles.indptr[1:])):
-        p = profiles.data[a:b].astype(np.float64)
-        if b > a: data[a:b] = rng.multinomial(depths[i], p / p.sum())
+    depths = np.asarray(depths, np.int64)
+    full = depths if asked is None else np.maximum(depths, asked)
+    on = np.diff(profiles.indptr) > 0
+    first, last = profiles.indptr[:-1][on], profiles.indptr[1:][on] - 1
+    rows = np.repeat(np.arange(on.sum()), np.diff(profiles.indptr)[on])
+    order = np.argsort(rows + rng.random(profiles.nnz))                        # a random order of genes within each cell
+    x, full, offset = profiles.data[order].astype(np.float64), full[on], rng.random(on.sum())
+    sums = np.add.reduceat(x, first) if on.any() else np.zeros(0)
+    v = x * (full / sums)[rows]
+    ends = np.cumsum(v)
+    ends += (offset - ends[first] + v[first])[rows]
+    cuts = np.minimum(ends.astype(np.int64), full[rows])
+    cuts[last] = full
+    data = np.diff(cuts, prepend=0).astype(np.int32)
+    data[first] = cuts[first]
+    data[order] = data.copy()
     counts = sp.csr_matrix((data, profiles.indices.copy(), profiles.indptr.copy()), shape=profiles.shape)
+    if asked is not None: _thin(counts, np.asarray(asked, np.int64), rng)
     counts.eliminate_zeros()
     return counts
+
+def _thin(counts, asked, rng) -> None:
+    "Take molecules away from CSR `counts`, in place, from cells with more than `asked`."
+    for i, (a, b) in enumerate(zip(counts.indptr, counts.indptr[1:])):
+        if counts.data[a:b].sum(dtype=np.int64) > asked[i]:
+            counts.data[a:b] = rng.multivariate_hypergeometric(counts.data[a:b], asked[i], method="marginals")
 
 # %% ../nbs/20_generation.ipynb #50e5c43f
 SCHEMA = 1
 
 def _planned(generator, reference, cells_no, depth, counts, seed, provenance):
-    "Everything about cells to be made except their expression: plan, depths, and an AnnData without X."
+    "Everything about cells to be made except their expression: plan, depths that real cells like them have, depths asked for or None, and an AnnData without X."
     import anndata as ad, pandas as pd
     from importlib.metadata import version
     labels = list(reference.obs["cluster"].cat.categories) if generator.clusters else None
     plan = plan_labels(cells_no, labels, shares_of(reference), seed)
     total = plan if labels is None else len(plan)
     if not total: raise ValueError("cells_no asks for no cell at all; give at least one label a positive number")
-    depths, obs = draw_depths(reference, plan, depth, seed), pd.DataFrame(index=[f"synthetic_{i}" for i in range(total)])
+    depths, asked = draw_depths(reference, plan, None, seed), None if depth is None else draw_depths(reference, plan, depth)
+    obs = pd.DataFrame(index=[f"synthetic_{i}" for i in range(total)])
     if labels is not None: obs["cluster"] = pd.Categorical.from_codes(plan, categories=reference.obs["cluster"].cat.categories)
-    if counts: obs["n_counts"] = depths
+    if counts: obs["n_counts"] = depths if asked is None else asked
     obs["is_synthetic"] = True
     uns = {"scgan_nb": {"schema": SCHEMA, "version": version("scgan_nb"), "seed": seed, **({"depths": "real" if depth is None else "given"} if counts else {}), **(provenance or {})}}
-    return plan, depths, ad.AnnData(obs=obs, var=reference.var.copy(), uns=uns)
+    return plan, depths, asked, ad.AnnData(obs=obs, var=reference.var.copy(), uns=uns)
 
-def _made(generator, plan, depths, counts, seed, progress) -> Iterator:
+def _made(generator, plan, depths, asked, counts, seed, progress) -> Iterator:
     "Chunks of (profiles, counts or None), with a progress bar in cells."
     from tqdm.auto import tqdm
     rng, start = np.random.default_rng([seed, 2]), 0
     with tqdm(total=len(depths), desc="generating", unit="cell", disable=not progress) as bar:
         for x in sample_profiles(generator, plan, seed):
-            yield x, draw_counts(x, depths[start:start + x.shape[0]], rng) if counts else None
+            now = slice(start, start + x.shape[0])
+            yield x, draw_counts(x, depths[now], rng, None if asked is None else asked[now]) if counts else None
             start += x.shape[0]
             bar.update(x.shape[0])
 
@@ -226,8 +248,8 @@ def make_cells(generator, reference, cells_no, *, depth=None, counts: bool = Tru
     AnnData [cells, genes] as in the table above.
     """
     import scipy.sparse as sp
-    plan, depths, cells = _planned(generator, reference, cells_no, depth, counts, seed, provenance)
-    profiles, drawn = zip(*_made(generator, plan, depths, counts, seed, progress))
+    plan, depths, asked, cells = _planned(generator, reference, cells_no, depth, counts, seed, provenance)
+    profiles, drawn = zip(*_made(generator, plan, depths, asked, counts, seed, progress))
     cells.X = sp.vstack(profiles, format="csr")
     if counts: cells.layers["counts"] = sp.vstack(drawn, format="csr")
     return cells
@@ -267,7 +289,7 @@ def stream_cells(path: str | Path, generator, reference, cells_no, *, depth=None
     from scgan_nb.files import atomic_path
     path = Path(path)
     if path.suffix not in (".h5ad", ".zarr"): raise ValueError(f"cannot tell the format of {path.name!r}; end the name in .h5ad or .zarr")
-    plan, depths, cells = _planned(generator, reference, cells_no, depth, counts, seed, provenance)
+    plan, depths, asked, cells = _planned(generator, reference, cells_no, depth, counts, seed, provenance)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         file = zarr.open_group(str(temporary), mode="w") if path.suffix == ".zarr" else h5py.File(temporary, "w")
@@ -283,7 +305,7 @@ def stream_cells(path: str | Path, generator, reference, cells_no, *, depth=None
                     x.indptr = x.indptr.astype(np.int64)             # room for more than 2**31 values
                     write_elem(file, place, x, dataset_kwargs={"chunks": (1 << 18,)})
                 waiting.clear()
-            for chunk in _made(generator, plan, depths, counts, seed, progress):
+            for chunk in _made(generator, plan, depths, asked, counts, seed, progress):
                 waiting.append(chunk)
                 if len(waiting) == 8: flush()
             if waiting: flush()
