@@ -72,7 +72,7 @@ PRODUCTS = {"scGAN": {"output": 1, "forward": 3, "backward": 1, "weights": 3}, "
             "generator": {"output": 1, "forward": 1, "backward": 1, "output_backward": 1, "output_weights": 1}}
 
 def stage_step(genes: int, kind: str, repeats: int = 5, cells: int = 128, critic_iters: int = 5) -> dict:
-    """Seconds of a step: textbook, fast, with fakes at the real labels, in bfloat16; products, optimiser, floors."""
+    """Seconds of a step: textbook, fast, with fakes at the real labels, in bfloat16, by XLA; products, optimiser, floors."""
     import tensorflow as tf
     from scgan_nb.networks import build
     from scgan_nb.parameters import ModelParams
@@ -91,6 +91,7 @@ def stage_step(genes: int, kind: str, repeats: int = 5, cells: int = 128, critic
     competitors = {"textbook": step(fast=False)[1]}
     game, competitors["fast"] = step()
     competitors["bfloat16"] = step(precision="bfloat16")[1]
+    competitors["xla"] = step(jit=True)[1]
     if kind == "cscGAN": competitors["real_labels"] = step(real_labels=True)[1]
 
     a, w, d = (tf.random.stateless_normal(shape, [0, i]) for i, shape in enumerate(([cells, genes], [genes, hidden], [cells, hidden])))
@@ -122,12 +123,13 @@ def step_products(model, genes: int, cells: int = 128, critic_iters: int = 5) ->
     last, critic = model.gen_layers[-1], list(zip(model.critic_layers, model.critic_layers[1:]))
     generator = list(zip([model.latent_dim, *model.gen_layers], model.gen_layers))
     return {
-        "generator's last layer": (critic_iters, [[fake, last, G, ""]]),
+        "generator's last layer": (1, [[critic_iters * fake, last, G, ""]]),
+        "fakes, small layers": (1, [[critic_iters * (B if i == 0 else fake), a, b, ""] for i, (a, b) in enumerate(generator)]),
         "critic's first layer": (critic_iters, [[seen, G, H, ""]]),
         "slope, down": (critic_iters, [[B, H, G, "b"]]),
         "slope, up": (critic_iters, [[B, G, H, ""]]),
         "first layer's gradient": (critic_iters, [[G, 3 * B, H, "a"]]),
-        "critic update, small layers": (critic_iters, [[B if i == 0 else fake, a, b, ""] for i, (a, b) in enumerate(generator)] + [
+        "critic update, small layers": (critic_iters, [
             product for a, b in critic for product in ([3 * B, a, b, ""], [3 * B, b, a, "b"], [B, a, b, ""], [a, 3 * B, b, "a"])]),
         "generator update": (1, [[B, last, G, ""], [B, G, H, ""], [B, H, G, "b"], [B, G, last, "b"], [last, B, G, "a"]]),
         "generator update, small layers": (1, [[B, a, b, ""] for a, b in generator] + [[a, B, b, "a"] for a, b in generator] + [
