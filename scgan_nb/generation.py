@@ -160,7 +160,7 @@ def draw_depths(reference, plan, depth=None, seed: int = 0) -> np.ndarray:
     return depths
 
 def draw_counts(profiles, depths: np.ndarray, rng: np.random.Generator, asked: np.ndarray | None = None):
-    """Counts of each profile at its depth: the normalisation undone, fractions rounded at random.
+    """Counts of each profile at its depth: the normalisation undone, a molecule at least for each gene that is on, fractions rounded at random.
 
     Parameters
     ----------
@@ -173,26 +173,33 @@ def draw_counts(profiles, depths: np.ndarray, rng: np.random.Generator, asked: n
     CSR int32 [cells, genes]; rows sum to `asked`, or else to `depths` (to 0 where a profile is silent).
     """
     import scipy.sparse as sp
-    depths = np.asarray(depths, np.int64)
-    full = depths if asked is None else np.maximum(depths, asked)
-    on = np.diff(profiles.indptr) > 0
-    first, last = profiles.indptr[:-1][on], profiles.indptr[1:][on] - 1
-    rows = np.repeat(np.arange(on.sum()), np.diff(profiles.indptr)[on])
-    order = np.argsort(rows + rng.random(profiles.nnz))                        # a random order of genes within each cell
-    x, full, offset = profiles.data[order].astype(np.float64), full[on], rng.random(on.sum())
-    sums = np.add.reduceat(x, first) if on.any() else np.zeros(0)
-    v = x * (full / sums)[rows]
-    ends = np.cumsum(v)
-    ends += (offset - ends[first] + v[first])[rows]
-    cuts = np.minimum(ends.astype(np.int64), full[rows])
-    cuts[last] = full
-    data = np.diff(cuts, prepend=0).astype(np.int32)
-    data[first] = cuts[first]
-    data[order] = data.copy()
-    counts = sp.csr_matrix((data, profiles.indices.copy(), profiles.indptr.copy()), shape=profiles.shape)
+    depths, profiles = np.asarray(depths, np.int64), sp.csr_matrix(profiles, copy=True)
+    profiles.eliminate_zeros()
+    n, total = np.diff(profiles.indptr), depths if asked is None else np.maximum(depths, asked)
+    rows, x = np.repeat(np.arange(len(n)), n), profiles.data.astype(np.float64)
+    def scaled(values, to):
+        sums = np.bincount(rows, values, len(n))
+        return values * np.divide(to, sums, out=np.zeros(len(n)), where=sums > 0)[rows]
+    least = (n <= total).astype(np.int64)                                      # the molecule that a gene has for being on
+    left = total - least * n
+    more = scaled(np.maximum(scaled(x, total) - least[rows], 0), left)
+    counts = sp.csr_matrix(((least[rows] + _rounded(more, rows, left, rng)).astype(np.int32), profiles.indices, profiles.indptr), shape=profiles.shape)
     if asked is not None: _thin(counts, np.asarray(asked, np.int64), rng)
     counts.eliminate_zeros()
     return counts
+
+def _rounded(values, rows, totals, rng) -> np.ndarray:
+    "`values` >= 0 rounded up or down at random, int64, so that those of each of the `rows` (int, ascending) sum to its `totals`; they do so before, up to rounding errors."
+    order = np.argsort(rows + rng.random(len(rows)))                           # a random order within each row
+    ends = np.cumsum(values[order])
+    first, last = (np.flatnonzero(np.diff(rows, **{side: -1})) for side in ("prepend", "append"))
+    offset = np.zeros(len(totals)); offset[rows[first]] = values[order][first] - ends[first]
+    cuts = np.minimum(np.maximum(ends + (offset + rng.random(len(totals)))[rows], 0).astype(np.int64), totals[rows])
+    cuts[last] = totals[rows[last]]
+    whole = np.diff(cuts, prepend=0)
+    whole[first] = cuts[first]
+    out = np.empty_like(whole); out[order] = whole
+    return out
 
 def _thin(counts, asked, rng) -> None:
     "Take molecules away from CSR `counts`, in place, from cells with more than `asked`."
