@@ -150,8 +150,8 @@ def draw_depths(reference, plan, depth=None, seed: int = 0) -> np.ndarray:
     total = plan if np.isscalar(plan) else len(plan)
     if depth is not None:
         depths = np.asarray(depth)
-        if depths.ndim > 1 or depths.size not in (1, total) or not np.issubdtype(depths.dtype, np.number) or not (depths >= 0).all():
-            raise ValueError(f"depth must be one non-negative number, or one for each of the {total} cells; got {np.shape(depth) or depth}")
+        if depths.ndim > 1 or depths.size not in (1, total) or not np.issubdtype(depths.dtype, np.number) or not ((depths >= 0) & (depths < 1e9)).all():
+            raise ValueError(f"depth must be one number from 0 to below a thousand million, or one for each of the {total} cells; got {np.shape(depth) or depth}")
         return np.broadcast_to(np.rint(depths).astype(np.int64), (total,)).copy()
     rng, sizes = np.random.default_rng([seed, 1]), np.rint(reference.obs["n_counts"].to_numpy()).astype(np.int64)
     if np.isscalar(plan): return rng.choice(sizes, total)
@@ -175,6 +175,7 @@ def draw_counts(profiles, depths: np.ndarray, rng: np.random.Generator, asked: n
     import scipy.sparse as sp
     depths, profiles = np.asarray(depths, np.int64), sp.csr_matrix(profiles, copy=True)
     profiles.eliminate_zeros()
+    rounding, thinning = rng.spawn(2)                  # each is used cell by cell, so that cells do not depend on how many follow
     n, total = np.diff(profiles.indptr), depths if asked is None else np.maximum(depths, asked)
     rows, x = np.repeat(np.arange(len(n)), n), profiles.data.astype(np.float64)
     def scaled(values, to):
@@ -183,18 +184,19 @@ def draw_counts(profiles, depths: np.ndarray, rng: np.random.Generator, asked: n
     least = (n <= total).astype(np.int64)                                      # the molecule that a gene has for being on
     left = total - least * n
     more = scaled(np.maximum(scaled(x, total) - least[rows], 0), left)
-    counts = sp.csr_matrix(((least[rows] + _rounded(more, rows, left, rng)).astype(np.int32), profiles.indices, profiles.indptr), shape=profiles.shape)
-    if asked is not None: _thin(counts, np.asarray(asked, np.int64), rng)
+    counts = sp.csr_matrix(((least[rows] + _rounded(more, rows, left, rounding)).astype(np.int32), profiles.indices, profiles.indptr), shape=profiles.shape)
+    if asked is not None: _thin(counts, np.asarray(asked, np.int64), thinning)
     counts.eliminate_zeros()
     return counts
 
 def _rounded(values, rows, totals, rng) -> np.ndarray:
     "`values` >= 0 rounded up or down at random, int64, so that those of each of the `rows` (int, ascending) sum to its `totals`; they do so before, up to rounding errors."
-    order = np.argsort(rows + rng.random(len(rows)))                           # a random order within each row
+    orders, cutting = rng.spawn(2)
+    order = np.argsort(rows + orders.random(len(rows)))                        # a random order within each row
     ends = np.cumsum(values[order])
     first, last = (np.flatnonzero(np.diff(rows, **{side: -1})) for side in ("prepend", "append"))
     offset = np.zeros(len(totals)); offset[rows[first]] = values[order][first] - ends[first]
-    cuts = np.minimum(np.maximum(ends + (offset + rng.random(len(totals)))[rows], 0).astype(np.int64), totals[rows])
+    cuts = np.minimum(np.maximum(ends + (offset + cutting.random(len(totals)))[rows], 0).astype(np.int64), totals[rows])
     cuts[last] = totals[rows[last]]
     whole = np.diff(cuts, prepend=0)
     whole[first] = cuts[first]

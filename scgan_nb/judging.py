@@ -19,7 +19,7 @@ from .sides import Metric, Sides, align, interval
 __all__ = ['QUESTIONS', 'most_cells', 'usual_trees', 'judge', 'headline']
 
 # %% ../nbs/30e_judging.ipynb #7e6501d5
-_SHUFFLE, _COLLAPSE = "real cells, each gene shuffled among them", "the 25 real cells around one real cell, repeated"
+_SHUFFLE, _COLLAPSE = "real cells, each gene shuffled among them", "the 25 real cells around one real cell (of fewer than 200, an eighth), repeated"
 _PERMUTED, _TRAIN = "real cells, labels permuted", "training cells"
 _COMMON, _NO_DEPTH = "every cell of the most common label", "no depth in common (the largest possible distance)"
 #        name               good      ceiling    where     bounds of the interval
@@ -87,7 +87,7 @@ def _shuffled(s: _Set, space, rng) -> _Set:
     return _Set(x, space.project(x), x > 0, s.labels)
 
 def _collapsed(s: _Set, rng) -> _Set:
-    near = neighbours(s.z[[rng.integers(len(s.z))]], s.z, 25)[1][0]
+    near = neighbours(s.z[[rng.integers(len(s.z))]], s.z, min(25, max(3, len(s.z) // 8)))[1][0]
     return s.rows(rng.choice(near, len(s.z)))
 
 def _shares(labels, names): return np.array([(labels == l).mean() for l in names])
@@ -219,7 +219,8 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
         with them, and even copies of real cells look false in it; reports and comparisons therefore ask for "holdout".
     donor_key : column of donors in training and held-out cells, for membership by donor; `Sides` bring theirs
 
-    `by_label` of the metrics holds a dict for each label: value, floor, ceiling, low and high (None where not known), and n cells a side.
+    `by_label` of the metrics holds a dict for each label: value, floor, ceiling, low, high, floor_low, floor_high (None where not known), and n:
+    cells a side; where the label's cells were judged among all others, their mean number in a draw.
     `details` hold more: rf_auroc the trees and the mean ROC curves (fpr, tpr, tpr_floor), near_duplicate_share the pairs, membership_auroc
     the donors and the number of cells released, label_agreement the confusion table, label_share the shares, and those judged by label the
     labels too small to judge (too_small).
@@ -261,7 +262,7 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
     predict = label_classifier(space.project(f_logged), F.labels[fitted], seed) if classified else None
     options = dict(top=variable_genes(f_logged, 100), genes=space.genes, trees=trees)
     within, rounds = [k for k in _WITHIN if k in asked], min(repeats, 3) if fast else repeats
-    sizes = _label_sizes(g.labels, h.labels, H.label_order, min(n, _MOST_OF_LABEL)) if within else {}
+    sizes, few_trees = _label_sizes(g.labels, h.labels, H.label_order, min(n, _MOST_OF_LABEL)) if within else {}, max(10, min(50, trees // 4))
     tables = []
     def comparisons():
         "What is to be measured, as ((label, kind, repeat), arguments and options of `_measure`); drawn as it is asked for."
@@ -278,14 +279,15 @@ def judge(generated, holdout=None, train=None, labels_key: str | None = "cluster
             bad = _bad_ones(asked, b, space, rng) if r < 2 else {}               # they are far away: two draws tell where
             if t is not None: bad[_TRAIN] = t.rows(rng.choice(len(t.z), n))   # these are not
             yield from _one_draw(None, r, asked, x, a, b, bad, now, held)
-        for i, (l, m) in enumerate(sizes.items()):
-            (own_g, own_h), few = (s.rows(np.flatnonzero(s.labels == l)) for s in (g, h)), options | dict(trees=max(10, min(50, trees // 4)))
+        for l, m in sizes.items():
+            (own_g, own_h), few = (s.rows(np.flatnonzero(s.labels == l)) for s in (g, h)), options | dict(trees=few_trees)
             for r in range(rounds):
-                rng = np.random.default_rng([seed, 8, i, r])
+                rng = np.random.default_rng([seed, 8, H.label_order.index(l), r])       # the same real cells for every generator
                 a, b = (own_h.rows(rows) for rows in _halves(None, len(own_h.z), m, rng))
                 x = own_g.rows(_draw(None, len(own_g.z), m, rng))
-                yield from _one_draw(l, r, within, x, a, b, {} if r else _bad_ones(within, b, space, rng), few | dict(seed=seed + r))
-    measured = dict(_in_parallel(comparisons(), len(sizes) * (2 * rounds + 2) + sum(repeats if bad == _TRAIN else 2 for bad in {_TERMS[k][1] for k in asked}) + 2 * repeats, repeats * trees * n, n_jobs, progress))
+                yield from _one_draw(l, r, within, x, a, b, _bad_ones(within, b, space, rng) if r < 2 else {}, few | dict(seed=seed + r))
+    total = repeats * (2 + (t is not None and any(_TERMS[k][1] == _TRAIN for k in asked))) + 2 * _bad_number(asked, h.labels) + 2 * len(sizes) * (rounds + _bad_number(within, None))
+    measured = dict(_in_parallel(comparisons(), total, repeats * trees * n + rounds * few_trees * sum(sizes.values()), n_jobs, progress))
     values, floors = ([measured[None, kind, r] for r in range(repeats)] for kind in ("value", "floor"))
     ceilings = [_worst(measured, None, r) for r in range(repeats)]
     found = {}
@@ -320,13 +322,18 @@ def _bad_ones(names, b, space, rng) -> dict:
         bad |= {_PERMUTED: lambda: b._replace(labels=rngs[2].permutation(b.labels)), _COMMON: lambda: b._replace(labels=np.repeat(kinds[counts.argmax()], len(b.labels)))}
     return {text: make() for text, make in bad.items() if text in wanted}
 
+def _bad_number(names, labels) -> int:
+    "How many generators `_bad_ones` makes."
+    return len({_TERMS[k][1] for k in names} & {_SHUFFLE, _COLLAPSE, *(() if labels is None else (_PERMUTED, _COMMON))})
+
 def _one_draw(label, r, names, x, a, b, bad, options, held={}):
     "Generated `x`, other real `b` and the `bad` ones against real `a`, for `_in_parallel`; `held`: kind -> cells for the even grounds."
     yield (label, "value", r), (names, x, a), options | dict(held=held.get("value"))
     yield (label, "floor", r), (names, b, a), options
-    for text, s in bad.items():                       # a quarter of the trees will do
+    trees = options["trees"] if label else max(10, options["trees"] // 4)      # in draws of all cells, a quarter of the trees will do
+    for text, s in bad.items():
         some = [k for k in names if _TERMS[k][1] == text]
-        few = dict(trees=max(10, options["trees"] // 4)) | (dict(held=held.get(text)) if text == _TRAIN else dict(memory=None, known=None))
+        few = dict(trees=trees) | (dict(held=held.get(text)) if text == _TRAIN else dict(memory=None, known=None))
         if some: yield (label, text, r), (some, s, a), options | few
 
 def _worst(measured, label, r) -> dict:
@@ -426,8 +433,8 @@ def _pairs(asked, g, h, known, rows, most: int = 20) -> dict:
 def _entry(values, floors, ceilings, bounds, n) -> dict:
     "One label of one metric, as in `Metric.by_label`, from what the draws found; None where they found nothing, or too little for an interval."
     value, floor, ceiling = (float(np.mean(x)) if len(x) else None for x in (values, floors, ceilings))
-    low, high = interval(values, bounds) if len(values) > 1 else (None, None)
-    return {"value": value, "floor": floor, "ceiling": ceiling, "low": low, "high": high, "n": n}
+    (low, high), (f_low, f_high) = (interval(x, bounds) if len(x) > 1 else (None, None) for x in (values, floors))
+    return {"value": value, "floor": floor, "ceiling": ceiling, "low": low, "high": high, "n": n, "floor_low": f_low, "floor_high": f_high}
 
 def _add_labels(found, values, floors, ceilings, tables, order) -> None:
     "Fill `by_label` of the metrics that are asked label by label in draws of all cells, and name the labels too small for it."
@@ -446,7 +453,7 @@ def _add_within(found, measured, within, sizes, rounds, order) -> None:
         if found[k].value is None: continue
         for l, m in sizes.items():
             values, floors = ([x[k] for r in range(rounds) if k in (x := measured[l, kind, r])] for kind in ("value", "floor"))
-            if values: found[k].by_label[l] = _entry(values, floors, [w[k] for w in [_worst(measured, l, 0)] if k in w], _TERMS[k][3], m)
+            if values: found[k].by_label[l] = _entry(values, floors, [w[k] for r in range(rounds) if k in (w := _worst(measured, l, r))], _TERMS[k][3], m)
         found[k].details["too_small"] = [l for l in order if l not in found[k].by_label]
 
 # %% ../nbs/30e_judging.ipynb #e361e49f

@@ -213,7 +213,9 @@ def mmd(generated, real, width: float | None = None) -> float:
     """
     width = kernel_width(real) if width is None else width
     scales = [max(width, 1e-12) * f for f in (.5, 1, 2)]
-    def total(a, b): return sum(np.exp(-squared_distances(a[rows], b) / s**2).sum() for rows in _blocks(a.shape[0], b.shape[0]) for s in scales)
+    def total(a, b):
+        distances = (squared_distances(a[rows], b) for rows in _blocks(a.shape[0], b.shape[0]))
+        return sum(np.exp(-d / s**2).sum() for d in distances for s in scales)
     m, n = generated.shape[0], real.shape[0]
     return float((total(generated, generated) - m * 3) / (m * (m - 1)) + (total(real, real) - n * 3) / (n * (n - 1)) - 2 * total(generated, real) / (m * n))
 

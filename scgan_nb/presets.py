@@ -327,7 +327,7 @@ def run(name: str, generated, holdout=None, train=None, labels_key: str | None =
     Parameters
     ----------
     name : one of `PRESETS`
-    generated, holdout, train, labels_key, align_options : see `judging.align`; train is optional. Or the `Sides` that it returned as
+    generated, holdout, train, labels_key, align_options : see `sides.align`; train is optional. Or the `Sides` that it returned as
         `generated`; then leave out the others
     repeats : rounds, at least 1, that take anew what is random: cells where there are more than `n`, splits, forests, bootstraps, t-SNE. For
         "activa" one round is made where all cells take part in every draw: the paper reports one cross-validation. The costly part of a
@@ -345,7 +345,7 @@ def run(name: str, generated, holdout=None, train=None, labels_key: str | None =
 
     Raises
     ------
-    ValueError for an unknown name, too few cells, or cells that `judging.align` refuses.
+    ValueError for an unknown name, too few cells, or cells that `sides.align` refuses.
     """
     from threadpoolctl import threadpool_limits
     if name not in PRESETS: raise ValueError(f"there is no preset {name!r}; there are: {', '.join(PRESETS)}")

@@ -345,7 +345,7 @@ _SHOWN = ("coverage", "rf_auroc", "label_agreement", "gene_wasserstein", "de_cor
 def label_verdict(d: dict) -> str:
     "One of `VERDICTS`, or \"\" where it cannot be said, for an entry of `Report.labels`."
     if None in (d["value"], d["floor"], d["ceiling"]): return ""
-    m = Metric("", d["value"], d["floor"], d["ceiling"], good=d["good"])
+    m = Metric("", d["value"], d["floor"], d["ceiling"], good=d["good"], floor_low=d.get("floor_low"), floor_high=d.get("floor_high"))
     if m.score is None: return "cannot tell"
     inside = not isinstance(m.good, str) and None not in (d["low"], d["high"]) and d["low"] <= m.good <= d["high"]
     ends = sorted(dataclasses.replace(m, value=x).score for x in (d["low"], d["value"], d["high"], m.good if inside else None) if x is not None)
@@ -626,7 +626,7 @@ def _about(sides, metrics, notes, how) -> tuple:
         f"A random forest has {how['trees']:,} trees.",
         "Ceilings: " + "; ".join(f"{bad} ({', '.join(title_of(k) for k, x in metrics.items() if x.bad == bad)})" for bad in ceilings) + "."]
     if sides.label_key:
-        notes.append(f"Labels: {', '.join(sides.holdout.label_order)}. Coverage, recall and what is learned of labels come from the draws of all cells; the other numbers of a label from draws of its cells alone, as many a side as the label has, at most 150.")
+        notes.append(f"Labels: {', '.join(sides.holdout.label_order)}. Coverage, recall and what is learned of labels come from the draws of all cells; the other numbers of a label from draws of its cells alone, a side at most 150, half its held-out cells, or its generated ones.")
     return notes, {"sizes": sizes, "drawn": f"{first.n} cells a side in {how['repeats']} draws, seed {how['seed']}", "n": first.n, **how,
                    "versions": versions(), "date": datetime.date.today().isoformat()}
 

@@ -322,7 +322,7 @@ class Figure:
         return rf_roc(*(space.transform(x) for x in (generated.X[rng.permutation(generated.n_obs)[:n]], holdout.X[order[aside:aside + n]])), trees=self.scale.trees, seed=self.seed)
 
     def agreement(self, generated, genes):
-        """How far Pearson correlations of `genes` agree between generated and held-out cells: a `judging.Metric`, 1 is best.
+        """How far Pearson correlations of `genes` agree between generated and held-out cells: a `sides.Metric`, 1 is best.
 
         In each of `repeats` draws the held-out cells are halved: one half is the yardstick, the other gives the floor.
         """
@@ -345,7 +345,7 @@ class Figure:
                           "agrees": None if agrees is None else bool(agrees), "headline": headline})
 
     def metric(self, what: str, metric, **note) -> None:
-        "Note a `judging.Metric`."
+        "Note a `sides.Metric`."
         self.row(what, metric.value, metric.low, metric.high, metric.floor, **note)
 
     def finish(self) -> "Numbers":
