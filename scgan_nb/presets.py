@@ -283,7 +283,7 @@ PRESETS = {
     "scdiffusion": "scDiffusion (Luo et al. 2024): log1p of 10,000 counts, joint principal components, five kernels, forest of depth 5",
 }
 
-_MOST = {"groundgan": 1000, "activa": 1500, "scdiffusion": 2000}     # cells a side, unless `n` asks for others
+_MOST = {"groundgan": 1000, "activa": 2000, "scdiffusion": 2000}     # cells a side, unless `n` asks for others
 _MEASURE = {"groundgan": _groundgan, "activa": _activa, "scdiffusion": _scdiffusion}
 _CONTROL = {"groundgan": "the two halves of the held-out cells (half as many as in the comparison, so its MMD is biased upwards more); 0.5 for the forest, by definition, as in the paper",
             "activa": "training cells in place of generated ones", "scdiffusion": "training cells in place of generated ones; the paper has no control"}
@@ -332,7 +332,7 @@ def run(name: str, generated, holdout=None, train=None, labels_key: str | None =
     repeats : rounds, at least 1, that take anew what is random: cells where there are more than `n`, splits, forests, bootstraps, t-SNE. For
         "activa" one round is made where all cells take part in every draw: the paper reports one cross-validation. The costly part of a
         control (forest, t-SNE) is made in the first round only
-    n : cells a side; by default as many as there are on the smaller side, at most 1,000 for "groundgan" (the paper's number), 1,500 for "activa" and 2,000 for "scdiffusion"
+    n : cells a side; by default as many as there are on the smaller side, at most 1,000 for "groundgan" (the paper's number), 2,000 for the others
     trees : of the random forest; fewer than the papers' 1,000 only to save time
     n_jobs : processes, -1 for as many as there are cores; the numbers do not depend on it
 
