@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 import numpy as np
 from .generation import plan_labels
-from .metrics import Space, check_linear, unlogged
+from .metrics import Space, check_linear
 from .preprocess import own_labels
 from .readers import ReadError, read
+from .sides import unlogged
 
 # %% auto #0
 __all__ = ['LABEL_COLUMNS', 'counts_of', 'resample', 'negative_binomial_moments', 'independent_nb', 'gaussian_copula',

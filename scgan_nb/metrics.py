@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 # %% auto #0
-__all__ = ['Cells', 'check_linear', 'unlogged', 'as_cells', 'principal_components', 'Space', 'variable_genes',
-           'squared_distances', 'neighbours', 'kernel_width', 'mmd', 'forest_scores', 'rf_auroc', 'one_nn', 'lisi',
-           'centroid', 'gene_wasserstein', 'zero_fraction', 'correlation_matrix', 'correlation', 'precision_recall',
+__all__ = ['Cells', 'check_linear', 'as_cells', 'principal_components', 'Space', 'variable_genes', 'squared_distances',
+           'neighbours', 'kernel_width', 'mmd', 'forest_scores', 'rf_auroc', 'one_nn', 'lisi', 'centroid',
+           'gene_wasserstein', 'zero_fraction', 'correlation_matrix', 'correlation', 'precision_recall',
            'label_classifier', 'label_agreement', 'memorisation_share']
 
 # %% ../nbs/30_metrics.ipynb #1b9bd7b3
@@ -30,15 +30,6 @@ def check_linear(x, what: str = "the matrix") -> None:
     if x.shape[1] >= 50 and v.size and v.max() < 15 and (v[:10_000] % 1 != 0).any():
         raise ValueError(f"{what} looks log-transformed (fractions, none above {v.max():.3g}); give counts or library-size-normalised values, "
                          "for example by layer='counts'")
-
-# %% ../nbs/30_metrics.ipynb #5a1e9c02
-def unlogged(x):
-    "exp(x) - 1 of the positive values of `x` [cells, genes], dense or sparse -> CSR float32; negative ones become 0."
-    import scipy.sparse as sp
-    x = sp.csr_matrix(x, dtype=np.float32, copy=True)
-    x.data = np.expm1(np.maximum(x.data, 0))
-    x.eliminate_zeros()
-    return x
 
 # %% ../nbs/30_metrics.ipynb #7e92c6bc
 def as_cells(data, label_key: str | None = None, layer: str | None = None, what: str = "the matrix") -> Cells:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from .files import atomic_path, write_json
 from .judging import QUESTIONS, headline, judge, usual_trees
-from .metrics import check_linear, unlogged
-from .sides import Metric, align
+from .metrics import check_linear
+from .sides import Metric, align, unlogged
 
 # %% auto #0
 __all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'FEW', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
