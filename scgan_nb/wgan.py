@@ -122,14 +122,17 @@ def fakes(generator: Generator, labels: list, draws: list[Draws]) -> tf.Tensor:
 
 # %% ../nbs/11_wgan.ipynb #86fd62db
 def fast_critic_gradients(generator: Generator, critic: Critic, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, lambd: float,
-                          made: tf.Tensor | None = None) -> Update:
-    """The numbers of `textbook_critic_gradients` from fewer products with the first layer's weights; `made`: what `fakes` made for this update."""
+                          made: tf.Tensor | None = None, after: tuple = ()) -> Update:
+    """The numbers of `textbook_critic_gradients` from fewer products with the first layer's weights.
+
+    `made` : what `fakes` made for this update. `after` : tensors without which cells are not yet stacked; this bounds the memory of a step.
+    """
     if made is None: made = fakes(generator, [labels], [draws])[0]
     cells, layers = tf.shape(real)[0], critic.hidden
     times = lambda a, b, **transpose: product(a, b, critic.precision, **transpose)
     stacked = lambda *parts: tf.concat(parts, axis=0)
     masked = lambda x, h: tf.raw_ops.ReluGrad(gradients=x, features=h)
-    seen = critic.see(stacked(real, made))                                       # real cells, fakes, and in a cscGAN the other fakes
+    with tf.control_dependencies(after): seen = critic.see(stacked(real, made))  # real cells, fakes, and in a cscGAN the other fakes
     first = critic.first(seen)
     first_real, first_there = first[:cells], first[-cells:]
     hot = stacked(*(one_hot(x, critic.clusters) for x in (labels, draws.labels, labels))) if critic.clusters else None
@@ -268,10 +271,10 @@ class Game(tf.Module):
         self.critic_optimiser = Optimiser(critic.trainable_by_name(), **rule)
         self.generator_optimiser = Optimiser(generator.trainable_by_name(), **rule)
 
-    def critic_update(self, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, rate, made: tf.Tensor | None = None) -> Update:
-        """Move the critic once, on real cells [cells, genes] with labels [cells]; `made` as in `fast_critic_gradients`."""
+    def critic_update(self, real: tf.Tensor, labels: tf.Tensor | None, draws: Draws, rate, made: tf.Tensor | None = None, after: tuple = ()) -> Update:
+        """Move the critic once, on real cells [cells, genes] with labels [cells]; `made`, `after` as in `fast_critic_gradients`."""
         at = (self.generator, self.critic, real, labels, draws, self.lambd)
-        update = fast_critic_gradients(*at, made) if self.fast else textbook_critic_gradients(*at)
+        update = fast_critic_gradients(*at, made, after) if self.fast else textbook_critic_gradients(*at)
         self.critic_optimiser.apply(update.gradients, rate)
         return update
 
@@ -317,32 +320,31 @@ def compile_step(game: Game, cells: int, shares=None, seed: int = 0, jit: bool |
     shares = None if shares is None or not game.generator.clusters else tf.constant(shares, tf.float32)
     latent = game.generator.latent_dim
 
-    def one(real, labels, number, rate):
+    @tf.function(jit_compile=jit)
+    def moves(real, labels, draws, last, rate, detail):
         iters = real.shape[0]
         own = tf.unstack(labels) if game.critic.clusters else [None] * iters
-        draws = [draw(seed, "critic", number * iters + i, cells, latent, shares) for i in range(iters)]
         if real_labels: draws = [d._replace(labels=of) for d, of in zip(draws, own)]
-        made = fakes(game.generator, own, draws) if game.fast else [None] * iters
-        for i in range(iters): critic = game.critic_update(real[i], own[i], draws[i], rate, made[i])
-        return critic, game.generator_update(draw(seed, "generator", number, cells, latent, shares), rate)
+        made, after = fakes(game.generator, own, draws) if game.fast else [None] * iters, ()
+        for i in range(iters):
+            critic = game.critic_update(real[i], own[i], draws[i], rate, made[i], after)
+            after = (critic.d_real,)                       # cells are stacked while the critic looks at those before, not all of them at once
+        generator = game.generator_update(last, rate)
+        scalars = critic.scalars | generator.scalars
+        return (scalars, critic, generator) if detail else scalars
 
-    @tf.function(jit_compile=jit)
-    def compiled(real, labels, number, rate):
-        critic, generator = one(real, labels, number, rate)
-        return critic.scalars | generator.scalars
-
-    @tf.function(jit_compile=jit)
-    def detailed(real, labels, number, rate):
-        critic, generator = one(real, labels, number, rate)
-        return critic.scalars | generator.scalars, critic, generator
+    @tf.function
+    def step(real, labels, number, rate, detail: bool = False):
+        iters = real.shape[0]                              # drawn out here, since XLA would draw other numbers
+        draws = [draw(seed, "critic", number * iters + i, cells, latent, shares) for i in range(iters)]
+        return moves(real, labels, draws, draw(seed, "generator", number, cells, latent, shares), rate, detail)
 
     @tf.function(reduce_retracing=True)          # one trace for any number of steps
     def several(batches, number, rates):
         scalars = {name: tf.constant(0.0) for name in SCALARS}
         for i in tf.range(tf.shape(rates)[0]):
-            scalars = compiled(*next(batches), number + tf.cast(i, tf.int64), rates[i])
+            scalars = step(*next(batches), number + tf.cast(i, tf.int64), rates[i])
         return scalars
 
-    def step(real, labels, number, rate, detail: bool = False): return (detailed if detail else compiled)(real, labels, number, rate)
     step.several = several
     return step
