@@ -156,7 +156,7 @@ class TrainingParams(_Block):
     seed: Seed = _key(0, "seed of weights, noise and batches", ours=True)
     fake_labels: Literal["drawn", "real"] = _key("drawn", "cscGAN: labels of the cells shown to the critic as generated: drawn by their shares (as the original), or those of the real batch (faster)", ours=True)
     precision: Literal["float32", "bfloat16"] = _key("float32", "factors of matrix products; bfloat16 is faster where the hardware has it, and coarser", ours=True)
-    xla: bool = _key(False, "compile the step by XLA; draws other random numbers", ours=True)
+    xla: bool = _key(False, "compile the step by XLA; the same numbers to rounding", ours=True)
     steps_per_call: Size | None = _key(None, "steps made without going back to Python; null: as many as take about a quarter of a second", "steps", ours=True)
     in_memory_gb: float = _key(8, "training cells that need more memory are read from disk, batch by batch", "GB", ge=0, ours=True)
     monitor: bool = _key(True, "measure generated against validation cells when the t-SNE picture is drawn, and keep the best checkpoint", ours=True)
