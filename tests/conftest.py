@@ -1,4 +1,5 @@
 """Paths and small data that several tests share."""
+
 import os
 from pathlib import Path
 
@@ -12,7 +13,8 @@ SHARED = ROOT.parent / "shared"
 @pytest.fixture
 def shared():
     """The folder of data and golden vectors beside a checkout; tests that need it are skipped where it is not."""
-    if not SHARED.exists(): pytest.skip("no ../shared beside this checkout")
+    if not SHARED.exists():
+        pytest.skip("no ../shared beside this checkout")
     return SHARED
 
 
@@ -24,9 +26,13 @@ def shuffled_pbmc():
 
     def make(least):
         cells = sg.datasets.pbmc3k()
-        cells = cells[np.random.default_rng(1).permutation(cells.n_obs), np.asarray((cells.X > 0).mean(axis=0)).ravel() > least].copy()
+        cells = cells[
+            np.random.default_rng(1).permutation(cells.n_obs),
+            np.asarray((cells.X > 0).mean(axis=0)).ravel() > least,
+        ].copy()
         cells.obs["cluster"] = cells.obs["cell_type"]
         return cells
+
     return make
 
 
@@ -35,6 +41,7 @@ def small_counts(tmp_path_factory):
     """An .h5ad of raw counts: 600 PBMCs with labels, the 200 genes with the most counts."""
     import numpy as np
     import scgan_nb as sg
+
     counts = sg.datasets.pbmc3k()[:600].copy()
     counts = counts[:, np.argsort(-np.asarray(counts.X.sum(0)).ravel())[:200]].copy()
     path = tmp_path_factory.mktemp("data") / "pbmc_small.h5ad"
@@ -49,15 +56,51 @@ def parameters(small_counts, tmp_path):
 
     def make(kind="cscGAN", **training):
         experiment = {
-            "input_ds": {"clustering": {"res": 0.8}, "filtering": {"min_cells": 3, "min_genes": 10}, "raw_input": str(small_counts),
-                         "scale": "normalize_per_cell_LS_20000",
-                         "split": {"balanced_split": True, "split_seed": "default", "test_cells": 0, "valid_cells": 60}},
-            "model": {"type": kind, "latent_dim": 8, "output_LSN": 20000, "critic_layers": [32, 16], "gen_layers": [16, 32],
-                      "critic_cond_type": "proj", "gen_cond_type": "batchnorm", "lambd": 10},
-            "training": {"max_steps": 6, "learning_rate": {"decay": True, "alpha_0": 1e-4, "alpha_final": 1e-5},
-                         "optimizer": {"algorithm": "AMSGrad", "beta1": 0.5, "beta2": 0.9}, "batch_size": 32, "critic_iters": 2,
-                         "checkpoint": None, "progress_freq": 2, "validation_freq": 0, "save_freq": 2, "summary_freq": 0, **training}}
+            "input_ds": {
+                "clustering": {"res": 0.8},
+                "filtering": {"min_cells": 3, "min_genes": 10},
+                "raw_input": str(small_counts),
+                "scale": "normalize_per_cell_LS_20000",
+                "split": {
+                    "balanced_split": True,
+                    "split_seed": "default",
+                    "test_cells": 0,
+                    "valid_cells": 60,
+                },
+            },
+            "model": {
+                "type": kind,
+                "latent_dim": 8,
+                "output_LSN": 20000,
+                "critic_layers": [32, 16],
+                "gen_layers": [16, 32],
+                "critic_cond_type": "proj",
+                "gen_cond_type": "batchnorm",
+                "lambd": 10,
+            },
+            "training": {
+                "max_steps": 6,
+                "learning_rate": {"decay": True, "alpha_0": 1e-4, "alpha_final": 1e-5},
+                "optimizer": {"algorithm": "AMSGrad", "beta1": 0.5, "beta2": 0.9},
+                "batch_size": 32,
+                "critic_iters": 2,
+                "checkpoint": None,
+                "progress_freq": 2,
+                "validation_freq": 0,
+                "save_freq": 2,
+                "summary_freq": 0,
+                **training,
+            },
+        }
         path = tmp_path / "parameters.json"
-        path.write_text(json.dumps({"exp_param": {"experiments_dir": str(tmp_path / "experiments"), "GPU": [0]}, "experiments": {"pbmc": experiment}}))
+        path.write_text(
+            json.dumps(
+                {
+                    "exp_param": {"experiments_dir": str(tmp_path / "experiments"), "GPU": [0]},
+                    "experiments": {"pbmc": experiment},
+                }
+            )
+        )
         return path, tmp_path / "experiments" / "pbmc"
+
     return make

@@ -1,30 +1,57 @@
 """The figures of papers/: what is committed is whole and true, the check can fail, and the command keeps failures apart."""
+
 import shutil
 
 import pytest
 
 from conftest import ROOT
-from scgan_nb import reproduce
-from scgan_nb.files import read_json, write_json
+from scgan_nb.workflow import papers as reproduce
+from scgan_nb.core.files import read_json, write_json
 
 PAPERS = ROOT / "papers"
 FIGURES = reproduce.figures(PAPERS) if PAPERS.exists() else {}
 
 
 def cell(kind, source, **metadata):
-    return {"cell_type": kind, "id": reproduce.digest(source)[:8], "metadata": metadata, "source": source} | (
-        {"outputs": [], "execution_count": None} if kind == "code" else {})
+    return {
+        "cell_type": kind,
+        "id": reproduce.digest(source)[:8],
+        "metadata": metadata,
+        "source": source,
+    } | ({"outputs": [], "execution_count": None} if kind == "code" else {})
 
 
 def notebook(*code):
     """A figure that says how many cells the scale asks for, and then does `code`."""
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},
-            "cells": [cell("markdown", "# Figure 1\n\n> It runs.\n\nPublished: 1."), cell("code", 'scale = "demo"\nseed = 0', tags=["parameters"]),
-                      cell("code", "from scgan_nb import reproduce\nfig = reproduce.Figure(scale, seed)"), *(cell("code", c) for c in code),
-                      cell("code", "fig.row('cells', fig.scale.figure + seed, agrees=True, headline=True)\nfig.finish()")]}
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {
+            "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}
+        },
+        "cells": [
+            cell("markdown", "# Figure 1\n\n> It runs.\n\nPublished: 1."),
+            cell("code", 'scale = "demo"\nseed = 0', tags=["parameters"]),
+            cell("code", "from scgan_nb import reproduce\nfig = reproduce.Figure(scale, seed)"),
+            *(cell("code", c) for c in code),
+            cell(
+                "code",
+                "fig.row('cells', fig.scale.figure + seed, agrees=True, headline=True)\nfig.finish()",
+            ),
+        ],
+    }
 
 
-def run(papers, *names, **kw): return reproduce.run(names, "smoke", out=papers, cache=papers.parent / "cache", papers=papers, progress=False, **kw)
+def run(papers, *names, **kw):
+    return reproduce.run(
+        names,
+        "smoke",
+        out=papers,
+        cache=papers.parent / "cache",
+        papers=papers,
+        progress=False,
+        **kw,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,34 +60,51 @@ def executed(tmp_path_factory):
     papers = tmp_path_factory.mktemp("toy") / "papers"
     write_json(papers / "toy2030" / "fig1.ipynb", notebook())
     write_json(papers / "toy2030" / "fig2.ipynb", notebook("raise ArithmeticError('no luck')"))
-    with pytest.raises(RuntimeError, match="1 of 2 notebooks failed; toy2030/fig2: ArithmeticError: no luck"): run(papers)
+    with pytest.raises(
+        RuntimeError, match="1 of 2 notebooks failed; toy2030/fig2: ArithmeticError: no luck"
+    ):
+        run(papers)
     return papers
 
 
 @pytest.fixture
-def papers(executed, tmp_path): return shutil.copytree(executed, tmp_path / "papers")
+def papers(executed, tmp_path):
+    return shutil.copytree(executed, tmp_path / "papers")
 
 
 def test_there_are_the_figures_that_people_ask_for():
-    assert {f"marouf2020/{name}" for name in ("fig1", "fig2", "fig3", "supplement", "baselines")} | {"groundgan2024/table1", "activa2022/activa"} <= set(FIGURES)
+    assert {
+        f"marouf2020/{name}" for name in ("fig1", "fig2", "fig3", "supplement", "baselines")
+    } | {"groundgan2024/table1", "activa2022/activa"} <= set(FIGURES)
 
 
-def test_committed_figures_are_whole_and_true(): assert reproduce.problems(PAPERS) == []
+def test_committed_figures_are_whole_and_true():
+    assert reproduce.problems(PAPERS) == []
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_says_what_is_claimed_and_calls_what_there_is(name):
     figure = read_json(FIGURES[name])
     assert all(reproduce.heading(figure).values())
-    assert [n for n in reproduce._called(figure) if reproduce._signature(n).endswith(" missing")] == []
+    assert [
+        n for n in reproduce._called(figure) if reproduce._signature(n).endswith(" missing")
+    ] == []
     assert not [c for c in figure["cells"] if "".join(c["source"]).count("\n") > 40]
 
 
 def test_what_was_run_is_accepted_and_a_failure_leaves_its_notebook(executed):
     assert reproduce.problems(executed) == []
     kept = read_json(executed / "toy2030" / "fig1.json")
-    assert kept["rows"][0]["value"] == reproduce.SCALES["smoke"].figure and {"hashes", "version", "seconds", "hardware", "data"} <= set(kept)
-    assert not (executed / "toy2030" / "fig2.json").exists() and not reproduce._errors(read_json(executed / "toy2030" / "fig2.ipynb"))
+    assert kept["rows"][0]["value"] == reproduce.SCALES["smoke"].figure and {
+        "hashes",
+        "version",
+        "seconds",
+        "hardware",
+        "data",
+    } <= set(kept)
+    assert not (executed / "toy2030" / "fig2.json").exists() and not reproduce._errors(
+        read_json(executed / "toy2030" / "fig2.ipynb")
+    )
     table = (executed / "README.md").read_text()
     assert table.count("| not run |") == 1 and "cells: 100" in table
 
@@ -69,34 +113,60 @@ def test_run_again_only_if_something_changed(papers):
     (papers / "toy2030" / "fig2.ipynb").unlink()
     assert run(papers) == {"toy2030/fig1": "as it was"}
     assert run(papers, "fig1", parameters={"seed": 2}) == {"toy2030/fig1": "run"}
-    assert read_json(papers / "toy2030" / "fig1.json")["rows"][0]["value"] == reproduce.SCALES["smoke"].figure + 2
+    assert (
+        read_json(papers / "toy2030" / "fig1.json")["rows"][0]["value"]
+        == reproduce.SCALES["smoke"].figure + 2
+    )
     assert reproduce.problems(papers) == []
-    with pytest.raises(RuntimeError, match="has no parameter 'sead'; it has: scale, seed"): run(papers, parameters={"sead": 1})
+    with pytest.raises(RuntimeError, match="has no parameter 'sead'; it has: scale, seed"):
+        run(papers, parameters={"sead": 1})
 
 
-@pytest.mark.parametrize("harm, complaint", [
-    ("no outputs", "has no outputs"), ("error", "hold an error"), ("code", "older than its code"), ("interface", "older than its interface"),
-    ("numbers", "different numbers"), ("no json", "no fig1.json"), ("table", "README.md is not what the figures say")])
+@pytest.mark.parametrize(
+    "harm, complaint",
+    [
+        ("no outputs", "has no outputs"),
+        ("error", "hold an error"),
+        ("code", "older than its code"),
+        ("interface", "older than its interface"),
+        ("numbers", "different numbers"),
+        ("no json", "no fig1.json"),
+        ("table", "README.md is not what the figures say"),
+    ],
+)
 def test_the_check_finds(papers, monkeypatch, harm, complaint):
     path, beside = papers / "toy2030" / "fig1.ipynb", papers / "toy2030" / "fig1.json"
     figure, kept = read_json(path), read_json(beside)
     if harm == "no outputs":
-        for c in figure["cells"]: c.pop("outputs", None); c.update({"outputs": []} if c["cell_type"] == "code" else {})
-    elif harm == "error": figure["cells"][-1]["outputs"].append({"output_type": "error", "ename": "ValueError", "evalue": "x", "traceback": []})
-    elif harm == "code": figure["cells"][-1]["source"] += "\n# something else"
-    elif harm == "numbers": kept["rows"][0]["value"] += 1
-    elif harm == "table": (papers / "README.md").write_text("| all | agrees |")
+        for c in figure["cells"]:
+            c.pop("outputs", None)
+            c.update({"outputs": []} if c["cell_type"] == "code" else {})
+    elif harm == "error":
+        figure["cells"][-1]["outputs"].append(
+            {"output_type": "error", "ename": "ValueError", "evalue": "x", "traceback": []}
+        )
+    elif harm == "code":
+        figure["cells"][-1]["source"] += "\n# something else"
+    elif harm == "numbers":
+        kept["rows"][0]["value"] += 1
+    elif harm == "table":
+        (papers / "README.md").write_text("| all | agrees |")
     elif harm == "interface":
         monkeypatch.setattr(reproduce.Figure, "finish", lambda self, quietly: None)
-    write_json(path, figure); write_json(beside, kept)
-    if harm == "no json": beside.unlink()
-    if harm in ("numbers", "no json"): reproduce.write_readme(papers)
+    write_json(path, figure)
+    write_json(beside, kept)
+    if harm == "no json":
+        beside.unlink()
+    if harm in ("numbers", "no json"):
+        reproduce.write_readme(papers)
     wrong = reproduce.problems(papers)
     assert len(wrong) == 1 and complaint in wrong[0]
-    with pytest.raises(ValueError, match=complaint): reproduce.check(papers)
+    with pytest.raises(ValueError, match=complaint):
+        reproduce.check(papers)
 
 
 def test_installed_without_papers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "site" / "scgan_nb" / "reproduce.py"))
-    with pytest.raises(FileNotFoundError, match="run this in a checkout of the source"): reproduce.command(["--scale", "smoke"])
+    with pytest.raises(FileNotFoundError, match="run this in a checkout of the source"):
+        reproduce.command(["--scale", "smoke"])

@@ -1,4 +1,5 @@
 """Agreement with the original TensorFlow 1 code: its golden vectors, and models that it trained."""
+
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def test_all_shared_vectors(shared, capsys):
 def test_a_wrong_number_is_noticed(tmp_path, capsys):
     """The check can fail: one weight gradient changed by a thousandth of its largest entry."""
     source = VECTORS / "scgan_no_lsn.npz"
-    with np.load(source, allow_pickle=False) as f: arrays = {k: f[k] for k in f.files}
+    with np.load(source, allow_pickle=False) as f:
+        arrays = {k: f[k] for k in f.files}
     name = "critic_step/gradient/critic/layers_1/fully_connected/weights"
     arrays[name] = arrays[name].copy()
     arrays[name].flat[3] += 1e-3 * np.abs(arrays[name]).max()
@@ -42,28 +44,38 @@ def test_an_empty_folder_is_a_failure(tmp_path):
 def test_models_of_the_original(shared, kind):
     """A model trained by the original code makes the cells that the original makes from the same noise."""
     import tensorflow as tf
-    from scgan_nb.models import load
+    from scgan_nb.workflow.api import load
+
     folder = shared / "parity" / "original_experiments" / kind
     model = load(folder)
-    with np.load(folder / "generated.npz", allow_pickle=False) as f: expected = {k: f[k] for k in f.files}
+    with np.load(folder / "generated.npz", allow_pickle=False) as f:
+        expected = {k: f[k] for k in f.files}
     labels = tf.constant(expected["labels"], tf.int32) if kind == "cscGAN" else None
-    ours = model.game.generator(tf.constant(expected["z"]), labels).numpy()
+    ours = model.gan.generator(tf.constant(expected["z"]), labels).numpy()
     assert parity.relative(ours, expected["fake"]) < 1e-5
     cells = model.generate(7 if kind == "scGAN" else [1] * len(model.labels))
-    assert list(cells.var_names) == model.genes and (np.asarray(cells.layers["counts"].sum(1)) > 0).all()
+    assert (
+        list(cells.var_names) == model.genes
+        and (np.asarray(cells.layers["counts"].sum(1)) > 0).all()
+    )
 
 
 @pytest.mark.parametrize("kind", ["scGAN", "cscGAN"])
 def test_records_of_the_original(shared, kind):
     """The original's TFRecords hold the cells, labels and split of its processed file."""
-    from scgan_nb.parameters import read_experiment
-    from scgan_nb.readers import read
-    from scgan_nb.records import read_file
+    from scgan_nb.core.parameters import read_experiment
+    from scgan_nb.data.readers import read
+    from scgan_nb.data.tfrecords import read_file
+
     folder = shared / "parity" / "original_experiments" / kind
     cells, done = read(folder / "input.h5ad", check=False), read_experiment(folder).preprocessed
     seen = []
     for path in sorted((folder / "TF_records").glob("*.tfrecords")):
-        split = "train" if path.stem.startswith("train") else {"validate": "valid"}.get(path.stem, path.stem)
+        split = (
+            "train"
+            if path.stem.startswith("train")
+            else {"validate": "valid"}.get(path.stem, path.stem)
+        )
         x, labels, barcodes = read_file(path, done.genes_no)
         there = cells[list(barcodes)]
         assert (there.obs["split"] == split).all()

@@ -1,4 +1,5 @@
 """The presets, recomputed in plain NumPy, SciPy and scikit-learn from the papers' descriptions, without the package."""
+
 import json
 import warnings
 
@@ -21,21 +22,31 @@ NAMES = ("groundgan", "activa", "scdiffusion")
 
 
 @pytest.fixture(scope="module")
-def pbmc(shuffled_pbmc): return shuffled_pbmc(.05)
+def pbmc(shuffled_pbmc):
+    return shuffled_pbmc(0.05)
 
 
 @pytest.fixture(scope="module")
 def two_sides(pbmc):
     "150 generated and 150 real cells, 600 genes: a preset with n=150 uses all of them, so only what is random differs between rounds."
-    from scgan_nb.baselines import gaussian_copula
+    from scgan_nb.evaluation.baselines import gaussian_copula
+
     cells = pbmc[:, np.argsort(-np.asarray(pbmc.X.sum(axis=0)).ravel(), kind="stable")[:600]]
     return gaussian_copula(cells[:900], 150, seed=0, components=20), cells[900:1050].copy()
 
 
 @pytest.fixture(scope="module")
 def preset(two_sides):
-    from scgan_nb.presets import run
-    return lambda name, repeats=5: run(name, *two_sides, repeats=repeats, trees=TREES, seed=0)["metrics"]
+    from scgan_nb.evaluation.protocols.runner import run_protocol
+
+    return lambda name, repeats=5: run_protocol(name, *real_first(two_sides), repeats=repeats, trees=TREES, seed=0)[
+        "metrics"
+    ]
+
+
+def real_first(cells):
+    generated, holdout, *train = cells
+    return holdout, generated, *train
 
 
 def scaled(cells, total):
@@ -43,17 +54,19 @@ def scaled(cells, total):
     return x * total / x.sum(axis=1, keepdims=True)
 
 
-def logged(two_sides): return [np.log1p(scaled(cells, 1e4)) for cells in two_sides]
+def logged(two_sides):
+    return [np.log1p(scaled(cells, 1e4)) for cells in two_sides]
 
 
 def joint_components(x, y, k):
     "The first `k` principal components of both together."
     z = np.vstack([x, y])
     z = PCA(k, svd_solver="full").fit_transform(z)
-    return z[:len(x)], z[len(x):]
+    return z[: len(x)], z[len(x) :]
 
 
-def squared(a, b): return pairwise_distances(a, b, metric="sqeuclidean")
+def squared(a, b):
+    return pairwise_distances(a, b, metric="sqeuclidean")
 
 
 def simpson(x, kind, perplexity=30):
@@ -61,17 +74,20 @@ def simpson(x, kind, perplexity=30):
     d = pairwise_distances(x)
     out = []
     for i, row in enumerate(d):
-        near = np.argsort(row, kind="stable")[:3 * perplexity]
+        near = np.argsort(row, kind="stable")[: 3 * perplexity]
         near = near[near != i]
-        low, high, beta = -np.inf, np.inf, 1.
+        low, high, beta = -np.inf, np.inf, 1.0
         for _ in range(50):
             w = np.exp(-row[near] * beta)
             p = w / w.sum()
             gap = np.log(w.sum()) + beta * (row[near] * p).sum() - np.log(perplexity)
-            if abs(gap) < 1e-5: break
-            if gap > 0: low, beta = beta, beta * 2 if np.isinf(high) else (beta + high) / 2
-            else: high, beta = beta, beta / 2 if np.isinf(low) else (beta + low) / 2
-        out.append(1 / sum(p[kind[near] == c].sum()**2 for c in (0, 1)))
+            if abs(gap) < 1e-5:
+                break
+            if gap > 0:
+                low, beta = beta, beta * 2 if np.isinf(high) else (beta + high) / 2
+            else:
+                high, beta = beta, beta / 2 if np.isinf(low) else (beta + low) / 2
+        out.append(1 / sum(p[kind[near] == c].sum() ** 2 for c in (0, 1)))
     return np.mean(out)
 
 
@@ -80,7 +96,8 @@ def forest(x, kind, fit, test, seed=77, **settings):
     return roc_auc_score(kind[test], model.predict_proba(x[test])[:, 1])
 
 
-def inside(metric, value, slack=0.): return metric["low"] - slack <= value <= metric["high"] + slack
+def inside(metric, value, slack=0.0):
+    return metric["low"] - slack <= value <= metric["high"] + slack
 
 
 def test_groundgan_again(two_sides, preset):
@@ -88,32 +105,40 @@ def test_groundgan_again(two_sides, preset):
     found = preset("groundgan", 4)
     x, y = (scaled(cells, 20_000) for cells in two_sides)
     a, b = x.mean(axis=0), y.mean(axis=0)
-    assert found["euclid"]["value"] == pytest.approx(np.sqrt(((a - b)**2).sum()), rel=1e-3)
-    assert found["cosine"]["value"] == pytest.approx(1 - (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()), rel=1e-3)
+    assert found["euclid"]["value"] == pytest.approx(np.sqrt(((a - b) ** 2).sum()), rel=1e-3)
+    assert found["cosine"]["value"] == pytest.approx(
+        1 - (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()), rel=1e-3
+    )
 
-    rng, widths = np.random.default_rng(123), [1.]
+    rng, widths = np.random.default_rng(123), [1.0]
     for _ in range(19):
         drawn = y[rng.integers(len(y), size=len(y))]
         widths.append(np.median(np.sort(pairwise_distances(drawn), axis=1)[:, 1:25]))
     width = np.median(widths)
-    kernel = lambda p, q: 3 * sum(np.exp(-squared(p, q) / s**2) for s in (width / 2, width, 2 * width))
+    kernel = lambda p, q: (
+        3 * sum(np.exp(-squared(p, q) / s**2) for s in (width / 2, width, 2 * width))
+    )
     value = kernel(x, x).mean() + kernel(y, y).mean() - 2 * kernel(x, y).mean()
-    assert inside(found["mmd"], value) and found["mmd"]["high"] - found["mmd"]["low"] < .2 * value
+    assert inside(found["mmd"], value) and found["mmd"]["high"] - found["mmd"]["low"] < 0.2 * value
 
     both, kind = np.vstack([y, x]), np.repeat([0, 1], len(x))
     areas = []
     for seed in range(3):
-        fit, test = train_test_split(np.arange(300), test_size=.3, random_state=100 + seed)
+        fit, test = train_test_split(np.arange(300), test_size=0.3, random_state=100 + seed)
         pca = PCA(50, svd_solver="full").fit(both[fit])
         areas.append(forest(pca.transform(both), kind, fit, test))
     assert inside(found["rf_auroc"], np.mean(areas))
     mixed = []
-    for seed in range(3):                                     # a map hangs on the order of the cells, by rounding, more than on its seed
+    for seed in range(
+        3
+    ):  # a map hangs on the order of the cells, by rounding, more than on its seed
         order = np.random.default_rng(200 + seed).permutation(300)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mixed.append(simpson(TSNE(random_state=99 + seed).fit_transform(both[order]), kind[order]))
-    assert inside(found["milisi"], np.mean(mixed), .01)
+            mixed.append(
+                simpson(TSNE(random_state=99 + seed).fit_transform(both[order]), kind[order])
+            )
+    assert inside(found["milisi"], np.mean(mixed), 0.01)
 
 
 def test_activa_again(two_sides, preset):
@@ -122,21 +147,32 @@ def test_activa_again(two_sides, preset):
     p, q = joint_components(x, y, 50)
     d = np.sqrt(squared(q, q))
     width = np.median(np.sort(d, axis=1)[:, 1:26])
-    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (f * width)**2) for f in (.5, 1, 2))
+    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (f * width) ** 2) for f in (0.5, 1, 2))
     others = ~np.eye(150, dtype=bool)
-    assert found["mmd"]["value"] == pytest.approx(kernel(p, p)[others].mean() + kernel(q, q)[others].mean() - 2 * kernel(p, q).mean(), rel=1e-3)
+    assert found["mmd"]["value"] == pytest.approx(
+        kernel(p, p)[others].mean() + kernel(q, q)[others].mean() - 2 * kernel(p, q).mean(),
+        rel=1e-3,
+    )
 
     labels = two_sides[1].obs["cluster"].astype(str).to_numpy()
     chosen = set()
     for label in [l for l in np.unique(labels) if (labels == l).sum() >= 3]:
-        chosen |= set(np.argsort(-ranksums(y[labels == label], y[labels != label], axis=0).statistic, kind="stable")[:5].tolist())
+        chosen |= set(
+            np.argsort(
+                -ranksums(y[labels == label], y[labels != label], axis=0).statistic, kind="stable"
+            )[:5].tolist()
+        )
     chosen = sorted(chosen)
     correlations = [np.nan_to_num(np.corrcoef(s[:, chosen].T)) for s in (x, y)]
-    assert found["correlation_discrepancy"]["value"] == pytest.approx(np.abs(correlations[0] - correlations[1]).sum(axis=0).max(), rel=1e-3)
+    assert found["correlation_discrepancy"]["value"] == pytest.approx(
+        np.abs(correlations[0] - correlations[1]).sum(axis=0).max(), rel=1e-3
+    )
 
     z, kind = np.vstack([q, p]), np.repeat([0, 1], 150)
     folds = StratifiedKFold(5, shuffle=True, random_state=5).split(z, kind)
-    assert inside(found["rf_auroc"], np.mean([forest(z, kind, fit, test) for fit, test in folds]), .02)
+    assert inside(
+        found["rf_auroc"], np.mean([forest(z, kind, fit, test) for fit, test in folds]), 0.02
+    )
 
 
 def test_scdiffusion_again(two_sides, preset):
@@ -144,20 +180,24 @@ def test_scdiffusion_again(two_sides, preset):
     found, (x, y) = preset("scdiffusion"), logged(two_sides)
     a, b = x.mean(axis=0), y.mean(axis=0)
     assert found["pearson"]["value"] == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-3)
-    assert found["spearman"]["value"] == pytest.approx(np.corrcoef(rankdata(a), rankdata(b))[0, 1], abs=1e-3)
+    assert found["spearman"]["value"] == pytest.approx(
+        np.corrcoef(rankdata(a), rankdata(b))[0, 1], abs=1e-3
+    )
 
     p, q = joint_components(x, y, 50)
     z, n = np.vstack([p, q]), 300
     base = squared(z, z).sum() / (n * n - n)
-    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (base * 2.**(i - 2))) for i in range(5))
-    assert found["mmd"]["value"] == pytest.approx((kernel(p, p) + kernel(q, q) - kernel(p, q) - kernel(q, p)).mean(), rel=1e-3)
+    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (base * 2.0 ** (i - 2))) for i in range(5))
+    assert found["mmd"]["value"] == pytest.approx(
+        (kernel(p, p) + kernel(q, q) - kernel(p, q) - kernel(q, p)).mean(), rel=1e-3
+    )
 
     kind = np.repeat([1, 0], 150)
     assert found["ilisi"]["value"] == pytest.approx(simpson(z[:, :20], kind) - 1, abs=2e-3)
     areas = []
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(n)
-        fit, test = train_test_split(order, test_size=.25, random_state=1)
+        fit, test = train_test_split(order, test_size=0.25, random_state=1)
         areas.append(forest(z, kind, fit, test, max_depth=5, class_weight="balanced"))
     assert inside(found["rf_auroc"], np.mean(areas))
 
@@ -166,24 +206,39 @@ def test_scdiffusion_again(two_sides, preset):
     for label in np.intersect1d(*labels):
         rows = [rng.permutation(np.flatnonzero(l == label)) for l in labels]
         m = min(map(len, rows))
-        if m < 10: continue
+        if m < 10:
+            continue
         near, side = np.vstack([y[rows[1][:m]], x[rows[0][:m]]]), np.repeat([0, 1], m)
-        fit, test = train_test_split(np.arange(2 * m), test_size=.3, random_state=1)
-        areas.append(roc_auc_score(side[test], KNeighborsClassifier(5).fit(near[fit], side[fit]).predict_proba(near[test])[:, 1]))
+        fit, test = train_test_split(np.arange(2 * m), test_size=0.3, random_state=1)
+        areas.append(
+            roc_auc_score(
+                side[test],
+                KNeighborsClassifier(5).fit(near[fit], side[fit]).predict_proba(near[test])[:, 1],
+            )
+        )
     assert len(areas) >= 3 and inside(found["knn_auroc"], np.mean(areas))
 
     pca = PCA(50, svd_solver="full").fit(y)
     scale = StandardScaler().fit(pca.transform(y))
-    model = LogisticRegression(C=.1, max_iter=2000, class_weight="balanced").fit(scale.transform(pca.transform(y)), labels[1])
-    assert found["label_share"]["value"] == pytest.approx((model.predict(scale.transform(pca.transform(x))) == labels[0]).mean(), abs=.01)
+    model = LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced").fit(
+        scale.transform(pca.transform(y)), labels[1]
+    )
+    assert found["label_share"]["value"] == pytest.approx(
+        (model.predict(scale.transform(pca.transform(x))) == labels[0]).mean(), abs=0.01
+    )
 
 
 @pytest.fixture(scope="module")
 def three_sides(pbmc):
     "120 generated, held-out and training cells, of more genes than GRouNdGAN's rules look at."
-    from scgan_nb.baselines import gaussian_copula
+    from scgan_nb.evaluation.baselines import gaussian_copula
+
     assert pbmc.n_vars > 1200
-    return gaussian_copula(pbmc[:900], 120, seed=0, components=20), pbmc[900:1020].copy(), pbmc[1020:1140].copy()
+    return (
+        gaussian_copula(pbmc[:900], 120, seed=0, components=20),
+        pbmc[900:1020].copy(),
+        pbmc[1020:1140].copy(),
+    )
 
 
 def variable(cells, most):
@@ -200,77 +255,152 @@ def variable(cells, most):
 
 def test_groundgan_chooses_genes(three_sides):
     "Its 1,000 genes are chosen on the training cells, and counts scaled again over these."
-    from scgan_nb.presets import run
+    from scgan_nb.evaluation.protocols.runner import run_protocol
+
     generated, holdout, train = three_sides
     seen = np.asarray(train.X.sum(axis=0)).ravel() > 0
     generated, holdout, train = (cells[:, seen] for cells in (generated, holdout, train))
-    found = run("groundgan", generated, holdout, train, repeats=1, trees=10)
+    found = run_protocol("groundgan", holdout, generated, train, repeats=1, trees=10)
     genes = variable(train, 1000)
     a, b = (scaled(cells[:, genes], 20_000).mean(axis=0) for cells in (generated, holdout))
-    assert found["about"]["genes"] == 1000 < train.n_vars and not any("genes, since" in d for d in found["differs"])
-    assert found["metrics"]["euclid"]["value"] == pytest.approx(np.sqrt(((a - b)**2).sum()), rel=1e-3)
-    assert found["metrics"]["cosine"]["value"] == pytest.approx(1 - (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()), rel=1e-3)
+    assert found["about"]["genes"] == 1000 < train.n_vars and not any(
+        "genes, since" in d for d in found["differs"]
+    )
+    assert found["metrics"]["euclid"]["value"] == pytest.approx(
+        np.sqrt(((a - b) ** 2).sum()), rel=1e-3
+    )
+    assert found["metrics"]["cosine"]["value"] == pytest.approx(
+        1 - (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()), rel=1e-3
+    )
     everything = [scaled(cells, 20_000).mean(axis=0) for cells in (generated, holdout)]
-    assert abs(np.sqrt(((everything[0] - everything[1])**2).sum()) / found["metrics"]["euclid"]["value"] - 1) > .01       # the choice matters
+    assert (
+        abs(
+            np.sqrt(((everything[0] - everything[1]) ** 2).sum())
+            / found["metrics"]["euclid"]["value"]
+            - 1
+        )
+        > 0.01
+    )  # the choice matters
 
 
 def test_training_cells_are_the_control(three_sides):
     "As many training cells as held-out ones: nothing about their numbers is random, and they are what those cells get in the place of generated ones."
-    from scgan_nb.presets import run
+    from scgan_nb.evaluation.protocols.runner import run_protocol
+
     _, holdout, train = three_sides
     x, y = logged((train, holdout))
     p, q = joint_components(x, y, 50)
     z, n = np.vstack([p, q]), 240
     base = squared(z, z).sum() / (n * n - n)
-    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (base * 2.**(i - 2))) for i in range(5))
-    found = run("scdiffusion", *three_sides, repeats=2, trees=10)["metrics"]
-    assert found["mmd"]["control"] == pytest.approx(kernel(p, p).mean() + kernel(q, q).mean() - 2 * kernel(p, q).mean(), rel=1e-3)
-    assert found["ilisi"]["control"] == pytest.approx(simpson(z[:, :20], np.repeat([1, 0], 120)) - 1, abs=2e-3)
-    assert found["pearson"]["control"] == pytest.approx(np.corrcoef(x.mean(axis=0), y.mean(axis=0))[0, 1], abs=1e-3)
-    assert all(found[m]["low"] == found[m]["value"] == found[m]["high"] for m in ("spearman", "pearson", "mmd", "ilisi", "label_share"))
+    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (base * 2.0 ** (i - 2))) for i in range(5))
+    found = run_protocol("scdiffusion", *real_first(three_sides), repeats=2, trees=10)["metrics"]
+    assert found["mmd"]["control"] == pytest.approx(
+        kernel(p, p).mean() + kernel(q, q).mean() - 2 * kernel(p, q).mean(), rel=1e-3
+    )
+    assert found["ilisi"]["control"] == pytest.approx(
+        simpson(z[:, :20], np.repeat([1, 0], 120)) - 1, abs=2e-3
+    )
+    assert found["pearson"]["control"] == pytest.approx(
+        np.corrcoef(x.mean(axis=0), y.mean(axis=0))[0, 1], abs=1e-3
+    )
+    assert all(
+        found[m]["low"] == found[m]["value"] == found[m]["high"]
+        for m in ("spearman", "pearson", "mmd", "ilisi", "label_share")
+    )
     assert found["rf_auroc"]["low"] < found["rf_auroc"]["value"] < found["rf_auroc"]["high"]
 
 
 def test_activa_makes_one_cross_validation(three_sides):
     "As published, where all cells take part in it; where cells are drawn, rounds differ and are as many as were asked for."
-    from scgan_nb.presets import run
+    from scgan_nb.evaluation.protocols.runner import run_protocol
+
     generated, holdout, train = three_sides
-    one, drawn = (run("activa", generated[:100], holdout, train, repeats=3, n=n, trees=TREES) if n else run("activa", *three_sides, repeats=3, trees=TREES) for n in (None, 60))
+    one, drawn = (
+        run_protocol("activa", holdout, generated[:100], train, repeats=3, n=n, trees=TREES)
+        if n
+        else run_protocol("activa", *real_first(three_sides), repeats=3, trees=TREES)
+        for n in (None, 60)
+    )
     area = one["metrics"]["rf_auroc"]
-    assert one["about"]["repeats"] == 1 and any(d.startswith("One cross-validation, for all cells take part") for d in one["differs"])
-    assert area["high"] - area["value"] == pytest.approx(student.ppf(.975, 4) * area["spread"] * np.sqrt(1 + 1 / 5)) and area["control"] is not None
-    assert drawn["about"]["repeats"] == 3 and drawn["about"]["n"] == 60 and any("60 of 100 cells a side" in d for d in drawn["differs"])
-    assert drawn["metrics"]["mmd"]["low"] < drawn["metrics"]["mmd"]["value"] < drawn["metrics"]["mmd"]["high"] and drawn["metrics"]["rf_auroc"]["spread"] > 0
+    assert one["about"]["repeats"] == 1 and any(
+        d.startswith("One cross-validation, for all cells take part") for d in one["differs"]
+    )
+    assert (
+        area["high"] - area["value"]
+        == pytest.approx(student.ppf(0.975, 4) * area["spread"] * np.sqrt(1 + 1 / 5))
+        and area["control"] is not None
+    )
+    assert (
+        drawn["about"]["repeats"] == 3
+        and drawn["about"]["n"] == 60
+        and any("60 of 100 cells a side" in d for d in drawn["differs"])
+    )
+    assert (
+        drawn["metrics"]["mmd"]["low"]
+        < drawn["metrics"]["mmd"]["value"]
+        < drawn["metrics"]["mmd"]["high"]
+        and drawn["metrics"]["rf_auroc"]["spread"] > 0
+    )
     # the spread is that of five folds: seeds and signs of components are others here
     x, y = logged((generated, holdout))
     z, kind = np.vstack(joint_components(x, y, 50)[::-1]), np.repeat([0, 1], 120)
-    spreads = [np.std([forest(z, kind, *rows) for rows in StratifiedKFold(5, shuffle=True, random_state=s).split(z, kind)], ddof=1) for s in range(6)]
-    assert .8 * min(spreads) < area["spread"] < 1.25 * max(spreads)
+    spreads = [
+        np.std(
+            [
+                forest(z, kind, *rows)
+                for rows in StratifiedKFold(5, shuffle=True, random_state=s).split(z, kind)
+            ],
+            ddof=1,
+        )
+        for s in range(6)
+    ]
+    assert 0.8 * min(spreads) < area["spread"] < 1.25 * max(spreads)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_processes_do_not_change_bytes(name, three_sides):
     "Forests of 300 trees and 240 cells, whose votes threads would add up in any order; and sides that are aligned already."
-    from scgan_nb.sides import align
-    from scgan_nb.presets import run
+    from scgan_nb.evaluation.alignment import align
+    from scgan_nb.evaluation.protocols.runner import run_protocol
+
     options = dict(repeats=3, trees=300, seed=1)
-    alone, together = run(name, *three_sides, n_jobs=1, **options), run(name, align(*three_sides), n_jobs=2, **options)
+    alone, together = (
+        run_protocol(name, *real_first(three_sides), n_jobs=1, **options),
+        run_protocol(name, align(*real_first(three_sides)), n_jobs=2, **options),
+    )
     assert json.dumps(alone) == json.dumps(together)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_do_not_change_numbers(name, shared):
     "Mouse cortex without gene names, and with made-up ones."
-    from scgan_nb.presets import run
+    from scgan_nb.evaluation.protocols.runner import run_protocol
+
     path = shared / "data" / "zeisel_cortex_4000_raw.h5ad"
-    if not path.exists(): pytest.skip("no mouse cortex beside this checkout")
+    if not path.exists():
+        pytest.skip("no mouse cortex beside this checkout")
     cells = ad.read_h5ad(path)
     rng = np.random.default_rng(0)
-    cells = cells[rng.permutation(cells.n_obs)[:210], np.sort(rng.permutation(cells.n_vars)[:1200])].copy()
+    cells = cells[
+        rng.permutation(cells.n_obs)[:210], np.sort(rng.permutation(cells.n_vars)[:1200])
+    ].copy()
     numbers = []
     for names in ([f"gene_{i}" for i in range(1200)], [str(i) for i in range(1200)]):
         part = cells.copy()
         part.var_names = names
-        numbers.append(run(name, part[:60], part[60:120], part[120:], labels_key="cell_type", repeats=2, trees=20))
+        numbers.append(
+            run_protocol(
+                name,
+                part[60:120],
+                part[:60],
+                part[120:],
+                labels_key="cell_type",
+                repeats=2,
+                trees=20,
+            )
+        )
     assert json.dumps(numbers[0]) == json.dumps(numbers[1]) and len(numbers[0]["metrics"]) >= 3
-    assert numbers[0]["about"]["genes"] == (1000 if name == "groundgan" else 1200) and .3 < numbers[0]["metrics"]["rf_auroc"]["value"] < .7
+    assert (
+        numbers[0]["about"]["genes"] == (1000 if name == "groundgan" else 1200)
+        and 0.3 < numbers[0]["metrics"]["rf_auroc"]["value"] < 0.7
+    )

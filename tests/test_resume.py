@@ -1,4 +1,5 @@
 """A training that is killed goes on from its last checkpoint, and ends where it would have ended."""
+
 import logging
 import signal
 import subprocess
@@ -8,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from scgan_nb.cli import main
-from scgan_nb.training import checkpoints, read_checkpoint
+from scgan_nb.workflow.cli import main
+from scgan_nb.training.trainer import checkpoints, read_checkpoint
 
 
 @pytest.fixture
@@ -21,22 +22,29 @@ def run(caplog):
         caplog.clear()
         assert main([str(a) for a in args]) == 0
         return caplog.text
+
     return call
 
 
 def start_and_kill(param, job, how, at_step):
     """Start training in a process of its own and send it `how` once a checkpoint of at least `at_step` is there."""
-    process = subprocess.Popen([sys.executable, "-m", "scgan_nb.cli", "--param", str(param), "--train"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scgan_nb.cli", "--param", str(param), "--train"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         end = time.monotonic() + 300
         while time.monotonic() < end and process.poll() is None:
             found = checkpoints(job) if job.exists() else []
-            if found and int(found[-1].stem.split("-")[1]) >= at_step: break
-            time.sleep(.02)
+            if found and int(found[-1].stem.split("-")[1]) >= at_step:
+                break
+            time.sleep(0.02)
         assert process.poll() is None, "training ended before it could be killed"
         process.send_signal(how)
         return process.wait(120)
-    finally: process.kill()
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
@@ -64,4 +72,6 @@ def test_resume_from_a_named_checkpoint(parameters, run, tmp_path):
     elsewhere.write_bytes((folder / "job" / "model-6.safetensors").read_bytes())
     param, folder = parameters(max_steps=8, checkpoint=str(elsewhere))
     assert "goes on from step 6" in run("--param", param, "--train", "--restart")
-    assert (folder / "job" / "model-8.safetensors").exists() and (folder / "job.old-1" / "model-6.safetensors").exists()
+    assert (folder / "job" / "model-8.safetensors").exists() and (
+        folder / "job.old-1" / "model-6.safetensors"
+    ).exists()
