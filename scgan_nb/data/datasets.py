@@ -12,7 +12,7 @@ from ..core.files import atomic_path
 from .readers import ReadError, convert, read
 
 # %% auto #0
-__all__ = ['SOURCES', 'pbmc3k', 'Source', 'DownloadError', 'cache_folder', 'fetch', 'load', 'pbmc68k', 'brain_small']
+__all__ = ['SOURCES', 'pbmc3k', 'Source', 'DownloadError', 'cache_folder', 'fetch', 'read_dataset', 'pbmc68k', 'brain_small']
 
 # %% ../../nbs/data/datasets.ipynb #f3fdb902
 def pbmc3k():
@@ -23,7 +23,7 @@ def pbmc3k():
     AnnData, [2700 cells, 13714 genes]: X raw UMI counts (CSR float32), genes seen in at least 3 cells;
     obs["cell_type"] categorical, 8 types; var["gene_ids"] Ensembl ids. A new object at every call.
     """
-    return read(Path(str(files("scgan_nb"))) / "data" / "pbmc3k.h5ad", check=False)
+    return read(Path(str(files("scgan_nb"))) / "resources" / "pbmc3k.h5ad", check=False)
 
 # %% ../../nbs/data/datasets.ipynb #2c96e402
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 shutil.copyfileobj(packed, out)
 
 
-def load(source, cache=None):
+def read_dataset(source, cache=None):
     """Fetch a data set (once) and read it; parameters and errors as in `fetch`.
 
     Returns
@@ -185,7 +185,7 @@ def pbmc68k(cache=None):
     -------
     AnnData, [68579 cells, 32738 genes]: X raw UMI counts (CSR float32); var["gene_ids"]; no labels.
     """
-    return load("pbmc68k", cache)
+    return read_dataset("pbmc68k", cache)
 
 
 def brain_small(cache=None):
@@ -194,4 +194,4 @@ def brain_small(cache=None):
     Returns an AnnData as `pbmc68k` does. (For the 1.3 million cells, use `fetch("brain_large")`: they fill tens of GB
     when read at once.)
     """
-    return load("brain_small", cache)
+    return read_dataset("brain_small", cache)

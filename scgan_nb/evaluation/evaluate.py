@@ -394,8 +394,8 @@ def compute_metrics(
     labels too small to judge (too_small).
     """
     aligned = (
-        generated
-        if isinstance(generated, AlignedCells)
+        holdout
+        if isinstance(holdout, AlignedCells)
         else align(holdout, generated, train, labels_key, donor_key=donor_key, **align_options)
     )
     names = list(_TERMS) if only is None else list(only)

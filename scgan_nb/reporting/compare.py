@@ -381,8 +381,8 @@ def render(c: Comparison, kind: str = "page") -> str:
 
 # %% ../../nbs/reporting/compare.ipynb #98f78ccb
 def compare(
-    generators,
     holdout,
+    generators,
     train=None,
     labels_key: str | None = "cluster",
     n: int | None = None,

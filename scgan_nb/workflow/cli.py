@@ -288,7 +288,7 @@ def compare(argv: list[str]) -> None:
     path, options = _options(a, "compare.html")
     from scgan_nb.reporting.compare import compare
 
-    result = compare(a.generated, a.holdout, **options)
+    result = compare(a.holdout, a.generated, **options)
     _say(result, result.save(path), result.headlines)
 
 

@@ -27,7 +27,7 @@ def read_raw(input_ds, near: str | Path = "."):
     if found is None and input_ds.raw_input == "pbmc3k":
         return datasets.pbmc3k()
     if found is None and input_ds.raw_input in datasets.SOURCES:
-        return datasets.load(input_ds.raw_input)
+        return datasets.read_dataset(input_ds.raw_input)
     return read(found or raw, layer=input_ds.layer, genome=input_ds.genome)
 
 

@@ -535,7 +535,7 @@ class Figure:
             own, of_cells(experiment, own, type=type, **settings), snapshots=self.scale.snapshots
         )
 
-    def compute_metrics(self, generated, holdout=None, train=None, only=None, **options) -> dict:
+    def evaluate(self, generated, holdout=None, train=None, only=None, **options) -> dict:
         "`judging.judge` at this scale, against the held-out cells, in a space fitted on a third of them (`fit_on`)."
         from scgan_nb.evaluation.evaluate import compute_metrics
 
@@ -575,8 +575,8 @@ class Figure:
             *(
                 space.transform(x)
                 for x in (
-                    generated.X[rng.permutation(generated.n_obs)[:n]],
                     holdout.X[order[aside : aside + n]],
+                    generated.X[rng.permutation(generated.n_obs)[:n]],
                 )
             ),
             trees=self.scale.trees,

@@ -24,7 +24,7 @@ from scgan_nb.evaluation.metrics import (
 
 # %% auto #0
 __all__ = ['PUBLISHED', 'PROTOCOLS', 'biased_mmd', 'bootstrap_width', 'split_forest', 'top_genes', 'correlation_discrepancy',
-           'mean_distance_widths', 'run']
+           'mean_distance_widths', 'run_protocol']
 
 # %% ../../../nbs/evaluation/protocols/runner.ipynb #7f55b00c
 _GROUNDGAN1 = "Zinati et al. 2024, Nat. Commun., s41467-024-48516-6, Table 1: PBMC-CTL (CD8+ cytotoxic T cells of the 68k PBMCs), 1,000 simulated against 1,000 test cells"
@@ -686,10 +686,10 @@ def _what_differs(name, aligned, n, trees, rounds, about) -> list:
     return said + _DIFFERS[name]
 
 
-def run(
+def run_protocol(
     name: str,
-    generated,
-    holdout=None,
+    holdout,
+    generated=None,
     train=None,
     labels_key: str | None = "cluster",
     seed: int = 0,
@@ -731,8 +731,8 @@ def run(
     if repeats < 1 or trees < 1:
         raise ValueError("repeats and trees must be at least 1")
     aligned = (
-        generated
-        if isinstance(generated, AlignedCells)
+        holdout
+        if isinstance(holdout, AlignedCells)
         else align(holdout, generated, train, labels_key, **align_options)
     )
     sizes = [s.x.shape[0] for s in (aligned.generated, aligned.holdout)]
