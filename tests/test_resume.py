@@ -29,7 +29,7 @@ def run(caplog):
 def start_and_kill(param, job, how, at_step):
     """Start training in a process of its own and send it `how` once a checkpoint of at least `at_step` is there."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "scgan_nb.cli", "--param", str(param), "--train"],
+        [sys.executable, "-m", "scgan_nb.workflow.cli", "--param", str(param), "--train"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -69,7 +69,7 @@ def alone(stage: str, **arguments) -> dict:
     RuntimeError with the last lines of what the process said, if it failed.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "scgan_nb.speed", stage, json.dumps(arguments)],
+        [sys.executable, "-m", "scgan_nb.benchmarks.measuring", stage, json.dumps(arguments)],
         capture_output=True,
         text=True,
     )

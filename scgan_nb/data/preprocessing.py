@@ -214,7 +214,7 @@ def preprocess(adata, input_ds: InputDs, progress=None):
         Raw counts in X (see `scgan_nb.read`); not modified. One that is backed by a file is read into memory.
     input_ds : InputDs
         Own labels are taken from obs if there is a `labels_column`; otherwise cells are clustered. `raw_input`, `layer` and `genome` concern reading and are not looked at.
-    progress : function of one text, or None for the logger "scgan_nb.preprocess"
+    progress : function of one text, or None for the logger "scgan_nb.data.preprocessing"
 
     Returns
     -------
