@@ -9,9 +9,9 @@ three baselines, 2,000 each.
 import argparse
 from pathlib import Path
 
+from scgan_nb.core.files import atomic_path
 from scgan_nb.evaluation import baselines
 from scgan_nb.workflow import experiments as experiment
-from scgan_nb.core.files import atomic_path
 
 MODELS = ("scGAN", "cscGAN")
 

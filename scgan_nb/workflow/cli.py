@@ -294,7 +294,7 @@ def compare(argv: list[str]) -> None:
 
 def reproduce(argv: list[str]) -> None:
     """run the figures of the literature again"""
-    from scgan_nb.workflow.papers import command
+    from scgan_nb.workflow.paper_runs import command
 
     command(argv)
 
