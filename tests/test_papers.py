@@ -1,4 +1,4 @@
-"""The figures of papers/: what is committed is whole and true, the check can fail, and the command keeps failures apart."""
+"""The figures of papers/: committed outputs are current, the check can fail, one failure is isolated."""
 
 import shutil
 

@@ -81,9 +81,9 @@ def without_run_metadata(notebook: dict) -> dict:
     notebook["metadata"] = {"kernelspec": _KERNEL}
     return notebook
 
-# %% ../../nbs/workflow/paper_runs.ipynb #79b606da
+# %% ../../nbs/workflow/paper_runs.ipynb #07876df5
 def _papermill(source: Path, target: Path, parameters: dict, cache: Path, gpu: int | None) -> str:
-    """Run `source` by papermill into `target`; returns the error of the command, or an empty text."""
+    """Run `source` by papermill into `target`; returns its error, or an empty text."""
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "-1" if gpu is None else str(gpu),
         "SCGAN_NB_MODELS": str(cache),

@@ -46,7 +46,7 @@ def papers_folder(papers: str | Path | None = None) -> Path:
         "installed with the package; run this in a checkout of the source, or give --papers DIR"
     )
 
-# %% ../../nbs/workflow/papers.ipynb #b5fff62a
+# %% ../../nbs/workflow/papers.ipynb #6e3883d8
 def cell_source(cell: dict) -> str:
     """The text of a notebook's cell, from JSON."""
     return "".join(cell["source"])
@@ -70,9 +70,9 @@ def figures(papers: str | Path) -> dict[str, Path]:
     papers, found = Path(papers), {}
     for path in papers.rglob("*.ipynb"):
         inside = path.relative_to(papers)
-        if not any(part.startswith((".", "_")) for part in inside.parts):
-            if _has_scale(read_json(path)):
-                found[inside.with_suffix("").as_posix()] = path
+        hidden = any(part.startswith((".", "_")) for part in inside.parts)
+        if not hidden and _has_scale(read_json(path)):
+            found[inside.with_suffix("").as_posix()] = path
 
     def year_first(name: str) -> tuple:
         return re.findall(r"\d{4}", name)[:1], name
