@@ -17,7 +17,7 @@ PROGRESS_BAR = re.compile(r"\d+%\|.*\||\d+it \[\d")
 # Said by TensorFlow's C++ libraries when they start, before any setting of ours is read.
 START_OF_TENSORFLOW = re.compile(
     r"WARNING: All log messages before absl::InitializeLog\(\) is called"
-    r"|[IWE]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \S+\.cc:\d+\]"
+    r"|[IWEF]\d{4} \d\d:\d\d:\d+\.\d+ +\d+ \S+\.cc:\d+\]"
     r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] (tensorflow|external)/"
     r"|To enable the following instructions: "
 )
@@ -30,7 +30,7 @@ FAULTS = {
     "an absolute path": re.compile(
         r"(?<![\w.:/<>~-])/(?:[\w.+-]+/)+[\w.+-]*"
         r"|(?<![\w.:/<>~-])/(?:tmp|home|root|work|Users|mnt|private|var|opt)\b"
-        r"|\b[A-Z]:\\\w+|\bfile://\S+|\S*\bsite-packages\b\S*"
+        r"|\b[A-Z]:\\\w+|\bfile://\S+|\bsite-packages/\S{,60}"
     ),
     "an address in memory": re.compile(r"\b0x[0-9a-f]{9,}"),
 }

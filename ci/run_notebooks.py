@@ -12,10 +12,11 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import notebooks
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
 from nbdev.test import _keep_file, test_nb
+
+import notebooks
 
 SECONDS = notebooks.TOP / "ci" / "seconds.json"  # {chapter: seconds in a fresh process}
 QUICK = 6  # seconds a chapter may take to be run by --quick
@@ -81,8 +82,10 @@ def main() -> int:
         paths = [path for path in paths if seconds.get(notebooks.name(path), QUICK + 1) <= QUICK]
     done = test(paths, args.workers, args.flags.split(), fresh=args.record)
     failed = sum(not passed for passed, _ in done.values())
-    if args.record and not failed:
-        new = {notebooks.name(path): round(taken, 1) for path, (_, taken) in done.items()}
+    if args.record:
+        new = {
+            notebooks.name(path): round(took, 1) for path, (passed, took) in done.items() if passed
+        }
         known = {name: taken for name, taken in seconds.items() if (notebooks.TOP / name).exists()}
         SECONDS.write_text(json.dumps(known | new, indent=1, sort_keys=True) + "\n")
     if not paths:
