@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['P', 'RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
-           'history_table', 'describe_model', 'require_changeable', 'training_batches', 'make_trainer',
+           'current_name', 'history_table', 'describe_model', 'require_changeable', 'training_batches', 'make_trainer',
            'require_own_job', 'require_training', 'provenance', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #ba85c177
@@ -201,17 +201,31 @@ def recorded_history(model: _State) -> dict[str, list]:
     return model.trainer.history if model.trainer else model._history
 
 
+def current_name(metric: str) -> str:
+    """The present name of a recorded metric; older models call positive controls "floor".
+
+    Examples
+    --------
+    >>> current_name("recall_floor/B cells"), current_name("mmd")
+    ('recall_positive_control/B cells', 'mmd')
+    """
+    name, slash, label = metric.partition("/")
+    if name.endswith("_floor"):
+        name = name.removesuffix("_floor") + "_positive_control"
+    return f"{name}{slash}{label}"
+
+
 def history_table(model: _State, validation: bool) -> pd.DataFrame:
     """The recorded losses of a model, or its validation metrics, as a table by step."""
     import pandas as pd
 
-    prefix = "validation/"
-    columns = {
-        name.removeprefix(prefix): values
-        for name, values in recorded_history(model).items()
-        if name.startswith(prefix) == validation
-    }
-    table = pd.DataFrame({name: columns[name] for name in sorted(columns)})
+    table = pd.DataFrame()
+    for recorded, values in sorted(recorded_history(model).items()):
+        if recorded.startswith("validation/") != validation:
+            continue
+        name = current_name(recorded.removeprefix("validation/"))
+        column = pd.Series(values)
+        table[name] = column.combine_first(table[name]) if name in table else column
     if "step" not in table:
         return table
     table.insert(0, "step", table.pop("step").astype(int))
