@@ -5,6 +5,7 @@
 # %% ../../nbs/generation/count_sampling.ipynb #e87602a9
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ['MAX_DEPTH', 'given_depths', 'draw_depths', 'round_keeping_sums', 'th
 MAX_DEPTH = 1e9
 
 
-def given_depths(depth, total: int) -> np.ndarray:
+def given_depths(depth: float | Sequence[float], total: int) -> np.ndarray:
     """The library sizes that a caller gives, checked.
 
     Parameters
@@ -59,7 +60,10 @@ def given_depths(depth, total: int) -> np.ndarray:
 
 
 def draw_depths(
-    training_metadata: AnnData, plan: np.ndarray | int, depth=None, seed: int = 0
+    training_metadata: AnnData,
+    plan: np.ndarray | int,
+    depth: float | Sequence[float] | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """Library size of each cell to be generated.
 
@@ -83,7 +87,7 @@ def draw_depths(
         return given_depths(depth, total)
     rng = np.random.default_rng([seed, 1])
     sizes = np.rint(training_metadata.obs["n_counts"].to_numpy()).astype(np.int64)
-    if np.isscalar(plan):
+    if not isinstance(plan, np.ndarray):
         return rng.choice(sizes, total)
     codes = training_metadata.obs["cluster"].cat.codes.to_numpy()
     depths = np.zeros(total, np.int64)

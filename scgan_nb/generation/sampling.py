@@ -131,7 +131,7 @@ def chunk_to_csr(values: np.ndarray, positions: np.ndarray, cells: int, genes: i
 # %% ../../nbs/generation/sampling.ipynb #3746adac
 def count_cells(plan: np.ndarray | int) -> int:
     """Number of cells in a plan: label ids [cells], or the number itself."""
-    return int(plan) if np.isscalar(plan) else len(plan)
+    return len(plan) if isinstance(plan, np.ndarray) else int(plan)
 
 
 def sample_profiles(
@@ -167,15 +167,18 @@ def sample_profiles(
         start = i * CHUNK
         cells = min(CHUNK, total - start)
         labels = None
-        if not np.isscalar(plan):
+        if isinstance(plan, np.ndarray):
             padded = np.pad(plan[start : start + cells], (0, CHUNK - cells))
             labels = tf.constant(padded, tf.int32)
         return cells, *make(key(seed, "cells", i), labels)
 
+    if not total:
+        return
     chunks = -(-total // CHUNK)
     with ThreadPoolExecutor(1) as background:
-        pending = background.submit(chunk, 0) if chunks else None
+        pending = background.submit(chunk, 0)
         for i in range(chunks):
             cells, values, positions = pending.result()
-            pending = background.submit(chunk, i + 1) if i + 1 < chunks else None
+            if i + 1 < chunks:
+                pending = background.submit(chunk, i + 1)
             yield chunk_to_csr(values.numpy(), positions.numpy(), cells, generator.genes)

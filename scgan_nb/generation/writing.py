@@ -5,7 +5,7 @@
 # %% ../../nbs/generation/writing.ipynb #bd56e4d4
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ['CELLS_SCHEMA', 'FORMATS', 'CHUNKS_PER_WRITE', 'PlannedCells', 'plan_cells', 'generate_chunks', 'generate_cells',
            'require_cell_format', 'write_cells', 'open_cell_file', 'append_rows', 'stream_cells']
 
-# %% ../../nbs/generation/writing.ipynb #61115f9e
+# %% ../../nbs/generation/writing.ipynb #7792f2e3
 CELLS_SCHEMA = 1
 
 
@@ -60,9 +60,9 @@ class PlannedCells:
 def plan_cells(
     generator: Generator,
     training_metadata: AnnData,
-    cells_no,
+    cells_no: int | Sequence[int] | Mapping[str, int],
     *,
-    depth=None,
+    depth: float | Sequence[float] | None = None,
     counts: bool = True,
     seed: int = 0,
     provenance: dict | None = None,
@@ -96,7 +96,7 @@ def plan_cells(
     )
     return PlannedCells(plan, real, given, counts, seed, cells)
 
-# %% ../../nbs/generation/writing.ipynb #7792f2e3
+# %% ../../nbs/generation/writing.ipynb #67d2f1a1
 def _annotations(plan: np.ndarray | int, names: list[str] | None, depths: np.ndarray | None):
     "The obs of generated cells."
     import pandas as pd
@@ -115,7 +115,7 @@ def _provenance(seed: int) -> dict:
 
     return {"schema": CELLS_SCHEMA, "version": version("scgan_nb"), "seed": seed}
 
-# %% ../../nbs/generation/writing.ipynb #906914bd
+# %% ../../nbs/generation/writing.ipynb #389742c7
 def generate_chunks(
     generator: Generator, planned: PlannedCells, progress: bool = False
 ) -> Iterator[tuple]:
@@ -152,9 +152,9 @@ def generate_chunks(
 def generate_cells(
     generator: Generator,
     training_metadata: AnnData,
-    cells_no,
+    cells_no: int | Sequence[int] | Mapping[str, int],
     *,
-    depth=None,
+    depth: float | Sequence[float] | None = None,
     counts: bool = True,
     seed: int = 0,
     provenance: dict | None = None,
@@ -200,7 +200,7 @@ def generate_cells(
         cells.layers["counts"] = sp.vstack(drawn, format="csr")
     return cells
 
-# %% ../../nbs/generation/writing.ipynb #b7d51533
+# %% ../../nbs/generation/writing.ipynb #6d9a7579
 FORMATS = (".h5ad", ".zarr")
 
 
@@ -249,7 +249,7 @@ def write_cells(cells: AnnData, path: str | Path) -> Path:
             cells.write_h5ad(temporary, compression="gzip")
     return path
 
-# %% ../../nbs/generation/writing.ipynb #bd5762f4
+# %% ../../nbs/generation/writing.ipynb #2e3addc7
 CHUNKS_PER_WRITE = 8
 
 
@@ -286,14 +286,14 @@ def append_rows(file, place: str, matrices: list) -> None:
     rows.indptr = rows.indptr.astype(np.int64)  # room for more than 2**31 values
     write_elem(file, place, rows, dataset_kwargs={"chunks": (1 << 18,)})
 
-# %% ../../nbs/generation/writing.ipynb #2e3addc7
+# %% ../../nbs/generation/writing.ipynb #65ac1de5
 def stream_cells(
     path: str | Path,
     generator: Generator,
     training_metadata: AnnData,
-    cells_no,
+    cells_no: int | Sequence[int] | Mapping[str, int],
     *,
-    depth=None,
+    depth: float | Sequence[float] | None = None,
     counts: bool = True,
     seed: int = 0,
     provenance: dict | None = None,

@@ -14,9 +14,11 @@ from ..evaluation.metrics import Space, kernel_width, mmd, precision_recall, rf_
 from ..generation.writing import generate_cells
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
     from scgan_nb.models.networks import Generator
+    from scgan_nb.reporting.plots import CellMap
     from scgan_nb.training.trainer import Trainer
     from scgan_nb.workflow.api import ScGAN
 
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
 __all__ = ['FITTED_CELLS', 'MIN_VALIDATION_CELLS', 'MAP_CELLS', 'split_probe', 'probe_recall', 'control_name', 'Monitor',
            'TsnePictures']
 
-# %% ../../nbs/workflow/callbacks.ipynb #8b73fd74
+# %% ../../nbs/workflow/callbacks.ipynb #d22d9bbe
 FITTED_CELLS = 3_000
 MIN_VALIDATION_CELLS = 40
 
 
-def split_probe(z: np.ndarray, labels: AnnData, probe: int) -> dict[str, np.ndarray]:
+def split_probe(z: np.ndarray, labels: pd.Series, probe: int) -> dict[str, np.ndarray]:
     """The first cells of each label.
 
     Parameters
@@ -83,7 +85,7 @@ def control_name(metric: str) -> str:
     name, slash, label = metric.partition("/")
     return f"{name}_positive_control{slash}{label}"
 
-# %% ../../nbs/workflow/callbacks.ipynb #d649bab4
+# %% ../../nbs/workflow/callbacks.ipynb #b4958895
 class _ValidationCells:
     "The fixed validation cells, in a fixed space."
 
@@ -115,7 +117,7 @@ class _ValidationCells:
         ]
         return self.space.transform(train.X[np.sort(np.concatenate(chosen))])
 
-# %% ../../nbs/workflow/callbacks.ipynb #b4958895
+# %% ../../nbs/workflow/callbacks.ipynb #5759099e
 class Monitor:
     """Validation metrics of a model while it trains; a callback for `on_validation`.
 
@@ -192,7 +194,7 @@ class Monitor:
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         return self.measure(trainer.gan.generator)
 
-# %% ../../nbs/workflow/callbacks.ipynb #29ae07d6
+# %% ../../nbs/workflow/callbacks.ipynb #47f3d202
 MAP_CELLS = 2_000
 
 
@@ -214,7 +216,7 @@ class TsnePictures:
 
     def __init__(self, model: ScGAN, job: str | Path):
         self.model, self.folder = model, Path(job) / "TSNE"
-        self.map = None
+        self.map: CellMap | None = None
 
     def __call__(self, trainer: Trainer) -> Path:
         from scgan_nb.reporting.plots import CellMap, tsne_picture

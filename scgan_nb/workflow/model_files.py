@@ -102,8 +102,8 @@ def read_original(path: str | Path) -> StoredModel:
 
     Raises
     ------
-    ValueError if the folder has no checkpoint, or lacks the processed cells, which hold the names
-    of the genes.
+    ValueError if the folder has no checkpoint, was not processed, or lacks the processed cells,
+    which hold the names of the genes.
     """
     import pandas as pd
     import tensorflow as tf
@@ -117,6 +117,10 @@ def read_original(path: str | Path) -> StoredModel:
         raise ValueError(f"{path} has no checkpoint of the original program (model-*.index)")
     folder = Path(prefix).parent.parent
     experiment = read_experiment(folder)
+    if experiment.preprocessed is None:
+        raise ValueError(
+            f"{folder / 'parameters.json'} has no `preprocessed` block; process it first"
+        )
     processed = folder / Path(experiment.input_ds.raw_input).name
     if not processed.exists():
         raise ValueError(
