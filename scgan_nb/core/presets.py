@@ -152,7 +152,7 @@ def preset_settings(preset: str = DEFAULT_PRESET) -> dict[str, Any]:
         for name, value in PRESETS[preset].items()
     }
 
-
+# %% ../../nbs/core/presets.ipynb #e81dbddc
 def with_preset(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a preset, replaced or completed by those that are given.
 
@@ -180,7 +180,7 @@ def with_preset(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
         settings["res"] = None
     return settings
 
-# %% ../../nbs/core/presets.ipynb #24bb3499
+# %% ../../nbs/core/presets.ipynb #7fc68339
 VALIDATION_SHARE = 0.25
 
 

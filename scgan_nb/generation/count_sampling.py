@@ -58,7 +58,7 @@ def given_depths(depth: float | Sequence[float], total: int) -> np.ndarray:
         )
     return np.broadcast_to(np.rint(depths).astype(np.int64), (total,)).copy()
 
-
+# %% ../../nbs/generation/count_sampling.ipynb #2ab4e3b2
 def draw_depths(
     training_metadata: AnnData,
     plan: np.ndarray | int,
@@ -96,7 +96,7 @@ def draw_depths(
         depths[cells] = rng.choice(sizes[codes == label_id], cells.sum())
     return depths
 
-# %% ../../nbs/generation/count_sampling.ipynb #43275ea7
+# %% ../../nbs/generation/count_sampling.ipynb #34555d43
 def round_keeping_sums(
     values: np.ndarray, rows: np.ndarray, sums: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
@@ -134,7 +134,7 @@ def round_keeping_sums(
     rounded[order] = in_order
     return rounded
 
-# %% ../../nbs/generation/count_sampling.ipynb #a974b697
+# %% ../../nbs/generation/count_sampling.ipynb #c0cabdfa
 def thin_counts(counts: csr_matrix, depths: np.ndarray, rng: np.random.Generator) -> None:
     """Remove molecules at random, in place, from the cells that have more than `depths`.
 
@@ -151,13 +151,13 @@ def thin_counts(counts: csr_matrix, depths: np.ndarray, rng: np.random.Generator
                 of_cell, depths[i], method="marginals"
             )
 
-# %% ../../nbs/generation/count_sampling.ipynb #c0cabdfa
+# %% ../../nbs/generation/count_sampling.ipynb #b99da534
 def _scale_rows(values: np.ndarray, rows: np.ndarray, sums: np.ndarray) -> np.ndarray:
     "`values` [n] scaled so that those of each row have its sum; rows of zeros stay zero."
     now = np.bincount(rows, values, len(sums))
     return values * np.divide(sums, now, out=np.zeros(len(sums)), where=now > 0)[rows]
 
-
+# %% ../../nbs/generation/count_sampling.ipynb #cd04505e
 def draw_counts(
     profiles: csr_matrix,
     depths: np.ndarray,
@@ -195,7 +195,6 @@ def draw_counts(
     expressed = np.diff(profiles.indptr)
     total = depths if asked is None else np.maximum(depths, asked)
     rows = np.repeat(np.arange(len(expressed)), expressed)
-
     in_advance = (expressed <= total).astype(np.int64)  # one molecule for each expressed gene
     left = total - in_advance * expressed
     scaled = _scale_rows(profiles.data.astype(np.float64), rows, total)

@@ -51,7 +51,7 @@ def collect_training_metadata(processed: AnnData) -> AnnData:
     obs.index = [str(i) for i in range(len(obs))]
     return ad.AnnData(obs=obs, var=processed.var.copy())
 
-
+# %% ../../nbs/generation/sampling.ipynb #cd5f63ee
 def label_names(training_metadata: AnnData) -> list[str]:
     """The labels of a model, in label-id order."""
     return list(training_metadata.obs["cluster"].cat.categories)
@@ -63,7 +63,7 @@ def shares_of(training_metadata: AnnData) -> np.ndarray:
     cells = np.bincount(codes, minlength=len(label_names(training_metadata)))
     return cells / training_metadata.n_obs
 
-# %% ../../nbs/generation/sampling.ipynb #19f29c70
+# %% ../../nbs/generation/sampling.ipynb #2ca5ef25
 CHUNK = 512
 
 
@@ -100,7 +100,7 @@ def compiled_chunk(generator: Generator) -> Callable:
     generator.make_chunk = make
     return make
 
-# %% ../../nbs/generation/sampling.ipynb #2ca5ef25
+# %% ../../nbs/generation/sampling.ipynb #3746adac
 def chunk_to_csr(values: np.ndarray, positions: np.ndarray, cells: int, genes: int) -> csr_matrix:
     """The first `cells` rows of a chunk as a sparse matrix.
 
@@ -128,12 +128,12 @@ def chunk_to_csr(values: np.ndarray, positions: np.ndarray, cells: int, genes: i
     profiles.eliminate_zeros()
     return profiles
 
-# %% ../../nbs/generation/sampling.ipynb #3746adac
+# %% ../../nbs/generation/sampling.ipynb #c30dd530
 def count_cells(plan: np.ndarray | int) -> int:
     """Number of cells in a plan: label ids [cells], or the number itself."""
     return len(plan) if isinstance(plan, np.ndarray) else int(plan)
 
-
+# %% ../../nbs/generation/sampling.ipynb #ceefbb4a
 def sample_profiles(
     generator: Generator, plan: np.ndarray | int, seed: int = 0
 ) -> Iterator[csr_matrix]:

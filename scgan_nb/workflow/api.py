@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['F', 'RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
            'current_name', 'history_table', 'describe_model', 'require_changeable', 'training_batches', 'make_trainer',
-           'require_own_job', 'require_training', 'provenance', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
+           'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'start_from_counts', 'ScGAN',
+           'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
 F = TypeVar("F", bound=Callable)
@@ -79,7 +80,7 @@ def fill_from_preset(function: F) -> F:
 _FIXED_BY_NETWORKS = frozenset({"optimizer", "precision"})
 _FIXED_BY_TRAINING = frozenset({"batch_size", "seed", "label_balance", "fake_labels", "xla"})
 
-
+# %% ../../nbs/workflow/api.ipynb #1bb6f1ff
 def change_training(training: TrainingParams, changes: dict) -> TrainingParams:
     """Training settings with some of them changed.
 
@@ -114,7 +115,7 @@ def change_training(training: TrainingParams, changes: dict) -> TrainingParams:
         at[leaf] = value
     return parse(TrainingParams, tree, "training")
 
-# %% ../../nbs/workflow/api.ipynb #ab39281d
+# %% ../../nbs/workflow/api.ipynb #5120f0bb
 RECORD_FILES = 10
 
 
@@ -136,7 +137,7 @@ def record_order(cells: int, seed: int) -> np.ndarray:
     file_of_cell[random_order(cells, seed)] = np.arange(cells) % RECORD_FILES
     return np.argsort(file_of_cell, kind="stable")
 
-# %% ../../nbs/workflow/api.ipynb #1208241a
+# %% ../../nbs/workflow/api.ipynb #3aadfe3a
 SPLITS = ("train", "valid", "test")
 
 
@@ -144,12 +145,8 @@ class _State:
     "What a model consists of."
 
     kind: str
-    experiment: Experiment
-    training_metadata: AnnData
-    trainer: Trainer | None
 
     def _set_up(self, experiment: Experiment, training_metadata: AnnData) -> None:
-        "Build untrained networks."
         from scgan_nb.models.networks import build
         from scgan_nb.models.training_step import WGAN
 
@@ -159,7 +156,7 @@ class _State:
             model, training_metadata.n_vars, len(self.labels), training.seed, training.precision
         )
         self.gan = WGAN(*networks, training.optimizer, model.lambd)
-        self.trainer = None
+        self.trainer: Trainer | None = None
         self._processed: AnnData | Path | None = None
         self._in_record_order = True
         self._loaded_from: Path | None = None
@@ -187,16 +184,11 @@ class _State:
         self._step = step
 
     @property
-    def balance(self) -> float:
-        """How far label shares in training move towards equal ones; 0 for a scGAN."""
-        return self.experiment.training.label_balance if self.gan.generator.clusters else 0.0
-
-    @property
     def is_trained(self) -> bool:
         """Whether the model has been trained; an untrained model generates noise only."""
         return self.step > 0 or self._loaded_from is not None
 
-# %% ../../nbs/workflow/api.ipynb #8aa74817
+# %% ../../nbs/workflow/api.ipynb #01917326
 def recorded_history(model: _State) -> dict[str, list]:
     """Everything that was recorded during training: name -> values."""
     return model.trainer.history if model.trainer else model._history
@@ -232,7 +224,7 @@ def history_table(model: _State, validation: bool) -> pd.DataFrame:
     table.insert(0, "step", table.pop("step").astype(int))
     return table
 
-# %% ../../nbs/workflow/api.ipynb #01917326
+# %% ../../nbs/workflow/api.ipynb #c18fab41
 class _RealCells(_State):
     "The real cells of a model, and the record of its training."
 
@@ -279,7 +271,7 @@ class _RealCells(_State):
         """Validation metrics: a row for every `validation_freq` steps; empty without any."""
         return history_table(self, validation=True)
 
-# %% ../../nbs/workflow/api.ipynb #e589c7d9
+# %% ../../nbs/workflow/api.ipynb #54cebb19
 def describe_model(model: _State) -> str:
     """The printed form of a model: whether it is trained, its data, its networks."""
     sizes = model.experiment.model
@@ -292,7 +284,7 @@ def describe_model(model: _State) -> str:
         f"critic {'-'.join(map(str, sizes.critic_layers))}, library size {sizes.output_LSN}"
     )
 
-# %% ../../nbs/workflow/api.ipynb #fd432e50
+# %% ../../nbs/workflow/api.ipynb #a60790d1
 def require_changeable(now: TrainingParams, asked: TrainingParams, has_trainer: bool) -> None:
     """Refuse a change of a setting that has no effect any more.
 
@@ -313,8 +305,8 @@ def require_changeable(now: TrainingParams, asked: TrainingParams, has_trainer: 
                 f"{name} is {old} and cannot change to {new} any more; make a new model with it"
             )
 
-
-def training_batches(model: _RealCells) -> MemoryBatches:
+# %% ../../nbs/workflow/api.ipynb #56db99d8
+def training_batches(model: ScGAN) -> MemoryBatches:
     """Batches of the training cells of a model, a `MemoryBatches`."""
     from scgan_nb.data.tfrecords import MemoryBatches
 
@@ -327,7 +319,7 @@ def training_batches(model: _RealCells) -> MemoryBatches:
     return MemoryBatches(train.X, label_ids, training.batch_size, training.seed, model.balance)
 
 
-def make_trainer(model: _RealCells, batches: MemoryBatches | None = None) -> Trainer:
+def make_trainer(model: ScGAN, batches: MemoryBatches | None = None) -> Trainer:
     """A trainer for a model, at the model's step.
 
     Parameters
@@ -347,9 +339,14 @@ def make_trainer(model: _RealCells, batches: MemoryBatches | None = None) -> Tra
     trainer.step, trainer.history = model.step, model._history or {"step": []}
     return trainer
 
-# %% ../../nbs/workflow/api.ipynb #a60790d1
+# %% ../../nbs/workflow/api.ipynb #c86dea56
 class _WithTrainer(_RealCells):
     "The trainer of a model."
+
+    @property
+    def balance(self) -> float:
+        """How far label shares in training move towards equal ones; 0 for a scGAN."""
+        return self.experiment.training.label_balance if self.gan.generator.clusters else 0.0
 
     def prepare(
         self,
@@ -377,7 +374,7 @@ class _WithTrainer(_RealCells):
         require_changeable(self.experiment.training, training, self.trainer is not None)
         self.experiment = self.experiment.model_copy(update={"training": training})
         if self.trainer is None:
-            self.trainer = make_trainer(self, batches)
+            self.trainer = make_trainer(cast(ScGAN, self), batches)
         self.trainer.settings = self.experiment.training
         self.trainer.on_validation = list(on_validation)
         self.trainer.name = name
@@ -385,7 +382,7 @@ class _WithTrainer(_RealCells):
             self.trainer.job = Path(job)
         return self.trainer
 
-# %% ../../nbs/workflow/api.ipynb #dc1849f4
+# %% ../../nbs/workflow/api.ipynb #c4f9d418
 def require_own_job(job: str | Path | None, step: int) -> None:
     """Refuse a job folder whose checkpoint is ahead of the model.
 
@@ -407,7 +404,16 @@ def require_own_job(job: str | Path | None, step: int) -> None:
             "to go on from there, or give another one"
         )
 
-# %% ../../nbs/workflow/api.ipynb #56db99d8
+
+def note_new_moments(model: _State) -> None:
+    """Warn once if a loaded model goes on without the state of its optimizers."""
+    if not model._moments_saved:
+        warnings.warn(
+            "the state of the optimizers was not saved; their moments start anew", stacklevel=3
+        )
+        model._moments_saved = True
+
+# %% ../../nbs/workflow/api.ipynb #886d8626
 class _Training(_WithTrainer):
     "The `train` method."
 
@@ -451,17 +457,13 @@ class _Training(_WithTrainer):
                 stacklevel=2,
             )
             return self
-        if not self._moments_saved:
-            warnings.warn(
-                "the state of the optimizers was not saved; their moments start anew", stacklevel=2
-            )
-            self._moments_saved = True
+        note_new_moments(self)
         if trainer.job:
             write_model_folder(trainer.job, self.experiment, self.training_metadata)
         trainer.run(progress=progress)
         return self
 
-# %% ../../nbs/workflow/api.ipynb #c4f9d418
+# %% ../../nbs/workflow/api.ipynb #a8bc8196
 def require_training(model: _State, wish: str) -> None:
     """Raise ValueError unless a model is trained; `wish` names the method that was called."""
     if not model.is_trained:
@@ -478,7 +480,7 @@ def provenance(model: _State) -> dict:
         "training_data": (done.fingerprint if done else None) or "unknown",
     }
 
-# %% ../../nbs/workflow/api.ipynb #886d8626
+# %% ../../nbs/workflow/api.ipynb #5342f7af
 class _Generation(_Training):
     "Generation of cells."
 
@@ -528,7 +530,7 @@ class _Generation(_Training):
             progress=progress,
         )
 
-# %% ../../nbs/workflow/api.ipynb #e4d8868f
+# %% ../../nbs/workflow/api.ipynb #1d249d05
 class _Storage(_Generation):
     "Saving and loading."
 
@@ -570,7 +572,7 @@ class _Storage(_Generation):
             raise ValueError(f"{path} holds a {model.kind}, not a {cls.kind}; use scgan_nb.load")
         return model
 
-# %% ../../nbs/workflow/api.ipynb #5342f7af
+# %% ../../nbs/workflow/api.ipynb #82cb0c95
 class _FromProcessed(_Storage):
     "A model of processed cells."
 
@@ -591,7 +593,36 @@ class _FromProcessed(_Storage):
         model._in_record_order = False
         return model
 
-# %% ../../nbs/workflow/api.ipynb #3fb50030
+# %% ../../nbs/workflow/api.ipynb #0b8d2777
+def start_from_counts(
+    model: _State, adata: AnnData | str | Path, preset: str, settings: dict
+) -> None:
+    """Read and preprocess counts, and build the networks of a model.
+
+    Parameters
+    ----------
+    model : a model without any state.
+    adata : AnnData of raw counts, or a path.
+    preset : gives the number of validation cells, where `settings` have None.
+    settings : flat name -> value.
+    """
+    from scgan_nb.data.preprocessing import preprocess
+    from scgan_nb.data.readers import read
+    from scgan_nb.generation.sampling import collect_training_metadata
+
+    source = str(adata) if isinstance(adata, (str, Path)) else "AnnData"
+    asked = settings.pop("valid_cells")
+    settings = settings | {"type": model.kind, "raw_input": source}
+    experiment_of(**settings)  # a mistake in a name is found before the counts are read
+    counts = read(adata, layer=settings["layer"], genome=settings.get("genome"))
+    settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
+    experiment = experiment_of(**settings)
+    processed, done = preprocess(counts, experiment.input_ds)
+    experiment = experiment.model_copy(update={"preprocessed": done})
+    model._set_up(experiment, collect_training_metadata(processed))
+    model._processed = processed
+
+# %% ../../nbs/workflow/api.ipynb #2ea6c525
 class _FromCounts(_FromProcessed):
     "A model made from raw counts."
 
@@ -628,27 +659,9 @@ class _FromCounts(_FromProcessed):
         for name in ("self", "adata", "settings", "preset", "seed"):
             del named[name]
         seeds = dict.fromkeys(("split_seed", "clustering_seed", "training_seed"), seed)
-        self._start(adata, preset, seeds | named | settings)
+        start_from_counts(self, adata, preset, seeds | named | settings)
 
-    def _start(self, adata: AnnData | str | Path, preset: str, settings: dict) -> None:
-        "Read and preprocess counts, and build the networks."
-        from scgan_nb.data.preprocessing import preprocess
-        from scgan_nb.data.readers import read
-        from scgan_nb.generation.sampling import collect_training_metadata
-
-        source = str(adata) if isinstance(adata, (str, Path)) else "AnnData"
-        settings |= {"type": self.kind, "raw_input": source}
-        asked = settings.pop("valid_cells")
-        experiment_of(**settings)  # a mistake in a name is found before the counts are read
-        counts = read(adata, layer=settings["layer"], genome=settings.get("genome"))
-        settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
-        experiment = experiment_of(**settings)
-        processed, done = preprocess(counts, experiment.input_ds)
-        experiment = experiment.model_copy(update={"preprocessed": done})
-        self._set_up(experiment, collect_training_metadata(processed))
-        self.processed = processed
-
-# %% ../../nbs/workflow/api.ipynb #597e4229
+# %% ../../nbs/workflow/api.ipynb #a3ccbe3f
 class ScGAN(_FromCounts):
     """A generative model of single cells (Marouf et al. 2020), unconditional.
 
@@ -699,7 +712,7 @@ class ScGAN(_FromCounts):
     def __repr__(self) -> str:
         return describe_model(self)
 
-# %% ../../nbs/workflow/api.ipynb #1f5e3e4a
+# %% ../../nbs/workflow/api.ipynb #92405434
 class CscGAN(ScGAN):
     """A generative model of single cells by label (Marouf et al. 2020), conditional.
 
@@ -723,7 +736,7 @@ class CscGAN(ScGAN):
 
 KINDS: dict[str, type[ScGAN]] = {"scGAN": ScGAN, "cscGAN": CscGAN}
 
-# %% ../../nbs/workflow/api.ipynb #2e69fbb6
+# %% ../../nbs/workflow/api.ipynb #b5aab0af
 def _require_same_data(experiment: Experiment, genes: list[str], processed: AnnData) -> None:
     "Refuse cells that are not those a model was trained on."
     for own, given in zip(genes, processed.var_names, strict=False):
@@ -774,7 +787,7 @@ def prepare_same_data(
     _require_same_data(experiment, genes, processed)
     return processed
 
-# %% ../../nbs/workflow/api.ipynb #80a6560b
+# %% ../../nbs/workflow/api.ipynb #a4201926
 def _restore_model(stored: StoredModel) -> ScGAN:
     "A model with the weights of a stored one, and its optimizers where they were stored."
     from scgan_nb.training.trainer import restore

@@ -92,7 +92,7 @@ def original_checkpoint(path: Path) -> str | None:
     newest = max(found, key=lambda p: int(re.sub(r"\D", "", p.stem) or 0))
     return str(newest.with_suffix(""))
 
-
+# %% ../../nbs/workflow/model_files.ipynb #448fe762
 def read_original(path: str | Path) -> StoredModel:
     """Read a model that the original TensorFlow 1 program trained.
 
@@ -135,7 +135,7 @@ def read_original(path: str | Path) -> StoredModel:
     step = int(arrays["global_step"])
     return StoredModel(experiment, metadata, arrays, step, Path(prefix), processed=cells)
 
-# %% ../../nbs/workflow/model_files.ipynb #3ff4f412
+# %% ../../nbs/workflow/model_files.ipynb #f73ae7e7
 def read_model(path: str | Path) -> StoredModel:
     """Read a model folder, an experiment folder, or a checkpoint file in one of them.
 
@@ -176,7 +176,7 @@ def _read_model_json(folder: Path) -> dict:
         )
     return info
 
-# %% ../../nbs/workflow/model_files.ipynb #a3d8f576
+# %% ../../nbs/workflow/model_files.ipynb #56ebfc7f
 def find_processed_cells(stored: StoredModel) -> Path | None:
     """The file of processed cells in the experiment folder that a model belongs to.
 
