@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     from scgan_nb.training.trainer import Trainer
 
 # %% auto #0
-__all__ = ['F', 'RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
+__all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
            'current_name', 'history_table', 'describe_model', 'require_changeable', 'training_batches', 'make_trainer',
            'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'start_from_counts', 'ScGAN',
            'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
-F = TypeVar("F", bound=Callable)
+_F = TypeVar("_F", bound=Callable)
 
 
-def fill_from_preset(function: F) -> F:
+def fill_from_preset(function: _F) -> _F:
     """Give each keyword that the caller leaves out the value of the preset.
 
     Parameters
@@ -74,7 +74,7 @@ def fill_from_preset(function: F) -> F:
             settings["valid_cells"] = None  # the rule of `validation_cells` applies
         return function(*args, **settings)
 
-    return cast(F, filled)
+    return cast(_F, filled)
 
 # %% ../../nbs/workflow/api.ipynb #962a404d
 _FIXED_BY_NETWORKS = frozenset({"optimizer", "precision"})
@@ -720,7 +720,10 @@ class CscGAN(ScGAN):
 
     Parameters
     ----------
-    adata, labels_key, preset, seed, layer, settings : see `ScGAN`, as all other parameters.
+    labels_key : column of obs with the labels; without it cells are clustered, and the clusters
+        ("0", "1", ...) are the labels.
+    adata, preset, seed, layer, settings, ... : all other parameters are those of `ScGAN`, with the
+        same defaults.
 
     Examples
     --------
