@@ -158,7 +158,7 @@ def generation_costs(
     """
     import tensorflow as tf
 
-    from scgan_nb.generation.sampling import stream_cells
+    from scgan_nb.generation.writing import stream_cells
 
     generator, metadata = _sparse_generator(genes, density), _one_label(genes)
 

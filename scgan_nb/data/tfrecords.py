@@ -8,9 +8,10 @@ import gzip, hashlib, os, re, shutil, zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
-from .clustering import counts_matrix
+from .count_matrices import counts_matrix
 from ..core.files import atomic_path, read_json, write_json
-from .preprocessing import labels_from_column, random_order
+from .labels import labels_from_column
+from .preprocessing import random_order
 
 # %% auto #0
 __all__ = ['SCHEMA', 'MANIFEST', 'write_records', 'read_file', 'record_files', 'read_records', 'open_records', 'balanced_shares',

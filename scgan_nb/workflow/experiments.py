@@ -96,7 +96,7 @@ class TsnePictures:
         self.model, self.folder, self.map = model, Path(job) / "TSNE", None
 
     def __call__(self, trainer) -> Path:
-        from scgan_nb.generation.sampling import generate_cells
+        from scgan_nb.generation.writing import generate_cells
         from scgan_nb.reporting.plots import CellMap, tsne_picture
 
         real = self.model.cells("valid")
@@ -169,7 +169,8 @@ def train(
     ------
     ValueError for a folder that was not processed, records that do not belong to it, or a checkpoint of another model.
     """
-    from scgan_nb.workflow.api import ScGAN, write_model_folder
+    from scgan_nb.workflow.api import ScGAN
+    from scgan_nb.workflow.model_files import write_model_folder
     from scgan_nb.workflow.callbacks import Monitor
     from scgan_nb.data.tfrecords import MemoryBatches, open_records
 
@@ -433,7 +434,7 @@ def of_run(parameters: dict) -> Experiment:
     ------
     ParametersError (a ValueError) or TypeError naming what is wrong.
     """
-    from scgan_nb.workflow.api import experiment_of, setting_paths
+    from scgan_nb.core.presets import experiment_of, setting_paths
 
     p = {
         **parameters,

@@ -61,7 +61,7 @@ def processed_cells(
     AnnData [cells, genes] with `cluster` and `split` in obs, and the `Experiment` with its
     `preprocessed` block.
     """
-    from scgan_nb.workflow.api import experiment_of
+    from scgan_nb.core.presets import experiment_of
 
     seeds = dict.fromkeys(("split_seed", "clustering_seed", "training_seed"), seed)
     own = {"raw_input": scale.data, "type": "cscGAN"} | seeds
@@ -215,7 +215,7 @@ def experiment_for_cells(experiment: Experiment, cells, **changes: object) -> Ex
     TypeError
         For a name that is no setting.
     """
-    from scgan_nb.workflow.api import experiment_of, setting_paths
+    from scgan_nb.core.presets import experiment_of, setting_paths
 
     own = experiment.model_dump(mode="json", exclude={"preprocessed"})
     flat = {}
