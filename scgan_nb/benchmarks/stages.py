@@ -53,7 +53,7 @@ def _new_trainer(genes: int, kind: str, cells: int):
     from scipy import sparse
 
     from scgan_nb.core.parameters import ModelParams, TrainingParams
-    from scgan_nb.data.tfrecords import MemoryBatches
+    from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.models.networks import build
     from scgan_nb.models.training_step import WGAN
     from scgan_nb.training.trainer import Trainer

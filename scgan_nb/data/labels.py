@@ -118,8 +118,7 @@ def _by_name(cells_no: Mapping, labels: list[str] | None) -> dict[str, int]:
     """Label -> number of cells; raises ValueError for unknown labels."""
     if labels is None:
         raise ValueError(
-            "cells_no names labels, but this scGAN knows none: "
-            "give one number, or train a cscGAN"
+            "cells_no names labels, but this scGAN knows none: give one number, or train a cscGAN"
         )
     for name in cells_no:
         if str(name) not in labels:

@@ -262,9 +262,7 @@ def _listed(sizes: dict[str, int], at_most: int = 20) -> str:
     return ", ".join(shown + ["..."] * (len(sizes) > at_most))
 
 # %% ../../nbs/data/preprocessing.ipynb #670e26bc
-def preprocess(
-    adata, input_ds: InputDs, progress: Callable[[str], object] | None = None
-) -> tuple:
+def preprocess(adata, input_ds: InputDs, progress: Callable[[str], object] | None = None) -> tuple:
     """Cluster, filter, split and scale a count matrix (Marouf et al. 2020, Methods).
 
     Parameters

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from scgan_nb.data.tfrecords import MemoryBatches
+    from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.training.trainer import Trainer
 
 # %% auto #0
@@ -308,7 +308,7 @@ def require_changeable(now: TrainingParams, asked: TrainingParams, has_trainer: 
 # %% ../../nbs/workflow/api.ipynb #56db99d8
 def training_batches(model: ScGAN) -> MemoryBatches:
     """Batches of the training cells of a model, a `MemoryBatches`."""
-    from scgan_nb.data.tfrecords import MemoryBatches
+    from scgan_nb.data.batches import MemoryBatches
 
     train = model.cells("train")
     if model._in_record_order:
@@ -327,7 +327,7 @@ def make_trainer(model: ScGAN, batches: MemoryBatches | None = None) -> Trainer:
     model : a `ScGAN`.
     batches : batches of real cells; None for `training_batches`.
     """
-    from scgan_nb.data.tfrecords import balanced_shares
+    from scgan_nb.data.batches import balanced_shares
     from scgan_nb.generation.sampling import shares_of
     from scgan_nb.training.trainer import Trainer
 

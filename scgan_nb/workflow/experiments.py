@@ -172,7 +172,8 @@ def train(
     from scgan_nb.workflow.api import ScGAN
     from scgan_nb.workflow.model_files import write_model_folder
     from scgan_nb.workflow.callbacks import Monitor
-    from scgan_nb.data.tfrecords import MemoryBatches, open_records
+    from scgan_nb.data.batches import MemoryBatches
+    from scgan_nb.data.mapped_records import open_records
 
     folder, job = Path(folder), Path(folder) / "job"
     cells, own = load_processed(folder)
