@@ -102,7 +102,7 @@ def _products(cells: int, genes: int, hidden: int) -> dict[str, Callable]:
     """Name -> compiled large product, and both forms of the optimizer over the large layer."""
     import tensorflow as tf
 
-    from scgan_nb.models.training_step import Adam
+    from scgan_nb.models.optimizers import Adam
 
     shapes = ([cells, genes], [genes, hidden], [cells, hidden])
     a, w, d = (tf.random.stateless_normal(shape, [0, i]) for i, shape in enumerate(shapes))
@@ -127,7 +127,7 @@ def _updates(gan, x, labels, shares, latent_dim: int) -> dict[str, Callable]:
     """Name -> one compiled update of the critic or the generator."""
     import tensorflow as tf
 
-    from scgan_nb.models.training_step import draw
+    from scgan_nb.models.losses import draw
 
     shares = shares and tf.constant(shares)
     own_labels = labels[0] if shares is not None else None
@@ -221,7 +221,7 @@ def _multiplication(shapes: list) -> Callable:
     """A compiled function that computes the products of `shapes`."""
     import tensorflow as tf
 
-    from scgan_nb.models.networks import product
+    from scgan_nb.models.layers import product
 
     def factor(rows: int, columns: int, transposed: bool):
         shape = [columns, rows] if transposed else [rows, columns]
@@ -242,7 +242,7 @@ def _optimizer_pass(network) -> Callable:
     """A compiled function in which the optimizer updates all variables of a network."""
     import tensorflow as tf
 
-    from scgan_nb.models.training_step import Adam
+    from scgan_nb.models.optimizers import Adam
 
     variables = network.trainable_by_name()
     optimizer = Adam(variables)

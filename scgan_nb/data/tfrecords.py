@@ -313,9 +313,7 @@ def record_files(folder: str | Path, split: str = "train") -> tuple[list[Path], 
     matches = ((name, re.fullmatch(pattern, name)) for name in names)
     found = sorted((int(match[1] or 0), name) for name, match in matches if match)
     if not found:
-        raise ValueError(
-            f"{folder} has no files named {_EXAMPLES[split]}: not a folder of records"
-        )
+        raise ValueError(f"{folder} has no files named {_EXAMPLES[split]}: not a folder of records")
     files = [folder / name for _, name in found]
     if manifest:
         for path in files:

@@ -81,7 +81,7 @@ def compiled_chunk(generator: Generator) -> Callable:
     """
     import tensorflow as tf
 
-    from scgan_nb.models.networks import library_size_factors
+    from scgan_nb.models.layers import library_size_factors
 
     if hasattr(generator, "make_chunk"):
         return generator.make_chunk
@@ -158,7 +158,7 @@ def sample_profiles(
     """
     import tensorflow as tf
 
-    from scgan_nb.models.training_step import key
+    from scgan_nb.models.losses import key
 
     total = count_cells(plan)
     make = compiled_chunk(generator)
