@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scgan_nb.workflow.cli import main
-from scgan_nb.training.trainer import checkpoints, read_checkpoint
+from scgan_nb.training.checkpoints import checkpoints, read_checkpoint
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def _new_trainer(genes: int, kind: str, cells: int):
     shares = np.bincount(labels) / cells if kind == "cscGAN" else None
     return Trainer(gan, MemoryBatches(x, labels, settings.batch_size, 0), settings, shares)
 
-# %% ../../nbs/benchmarks/stages.ipynb #8f84ee5f
+# %% ../../nbs/benchmarks/stages.ipynb #f1e5e34d
 def training_costs(genes: int, kind: str = "scGAN", steps: int = 30, cells: int = 2_000) -> dict:
     """Memory of a short training, and the share of time it waits for batches.
 
@@ -88,7 +88,7 @@ def training_costs(genes: int, kind: str = "scGAN", steps: int = 30, cells: int 
     for n in range(steps):
         real, labels = next(rows)
         count = tf.constant(2 + n, tf.int64)
-        float(trainer._compiled(real, labels, count, tf.constant(1e-4))["critic_loss"])
+        float(trainer.compiled_step(real, labels, count, tf.constant(1e-4))["critic_loss"])
     seconds = time.perf_counter() - began
     peak = peak_mb()
     # the pipeline alone, which is no part of a training

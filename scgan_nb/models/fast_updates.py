@@ -209,5 +209,7 @@ def fast_generator_gradients(generator: Generator, critic: Critic, draws: Draws)
         output.weights.ref(): product(h, d_out, output.precision, transpose_a=True),
         output.biases.ref(): tf.reduce_sum(d_out, axis=0),
     }
-    by_name = {n: gradients[n] if n in gradients else of_large[v.ref()] for n, v in trainable.items()}
+    by_name = {
+        n: gradients[n] if n in gradients else of_large[v.ref()] for n, v in trainable.items()
+    }
     return Update({"generator_loss": loss}, None, d_fake, fake, by_name)

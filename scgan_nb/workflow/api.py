@@ -395,7 +395,7 @@ def require_own_job(job: str | Path | None, step: int) -> None:
     ------
     ValueError naming the checkpoint.
     """
-    from scgan_nb.training.trainer import checkpoints
+    from scgan_nb.training.checkpoints import checkpoints
 
     there = checkpoints(job) if job else []
     if there and int(there[-1].stem.removeprefix("model-")) > step:
@@ -551,7 +551,7 @@ class _Storage(_Generation):
         ------
         ValueError if the model is not trained.
         """
-        from scgan_nb.training.trainer import checkpoints, save_checkpoint
+        from scgan_nb.training.checkpoints import checkpoints, save_checkpoint
 
         require_training(self, "save")
         folder = Path(folder)
@@ -793,7 +793,7 @@ def prepare_same_data(
 # %% ../../nbs/workflow/api.ipynb #a4201926
 def _restore_model(stored: StoredModel) -> ScGAN:
     "A model with the weights of a stored one, and its optimizers where they were stored."
-    from scgan_nb.training.trainer import restore
+    from scgan_nb.training.checkpoints import restore
 
     kind = KINDS[stored.experiment.model.type]
     model = object.__new__(kind)

@@ -214,7 +214,7 @@ def train(
 
 def start_from(trainer, checkpoint: str | None, folder: Path) -> None:
     """Resume `trainer` from the given checkpoint, or from the last one of its own job folder, whichever is there."""
-    from scgan_nb.training.trainer import checkpoints
+    from scgan_nb.training.checkpoints import checkpoints
 
     if checkpoint is not None:
         trainer.resume(

@@ -149,7 +149,7 @@ def read_model(path: str | Path) -> StoredModel:
     """
     import anndata as ad
 
-    from scgan_nb.training.trainer import find_checkpoint, read_checkpoint
+    from scgan_nb.training.checkpoints import find_checkpoint, read_checkpoint
 
     path = Path(path)
     if original_checkpoint(path):
