@@ -127,7 +127,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_constant(word: str) -> None:
     raise _NotANumber(word)
 
-# %% ../../nbs/core/json_files.ipynb #e7e09da7
+# %% ../../nbs/core/json_files.ipynb #eb99cfaf
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
@@ -165,7 +165,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file in UTF-8, so it cannot be JSON") from None
 
-
+# %% ../../nbs/core/json_files.ipynb #35823e6a
 def _parse_json(text: str, path: Path) -> Any:
     "Parse the text of the file `path`."
     try:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 # %% auto #0
 __all__ = ['setting', 'is_extension', 'any_case', 'Block', 'inner_types', 'is_block', 'blocks_below', 'block_at']
 
-# %% ../../nbs/core/parameter_blocks.ipynb #a065376a
+# %% ../../nbs/core/parameter_blocks.ipynb #3204a140
 def setting(
     default: Any, meaning: str, unit: str = "", *, extension: bool = False, **limits: Any
 ) -> Any:
@@ -52,7 +52,13 @@ def setting(
 
 
 def is_extension(field: FieldInfo) -> bool:
-    """Whether a field is an extension, a key that the original does not have."""
+    """Whether a field is an extension, a key that the original does not have.
+
+    Examples
+    --------
+    >>> is_extension(setting(0, "seed of the noise", extension=True))
+    True
+    """
     return bool((field.json_schema_extra or {}).get("ours"))
 
 # %% ../../nbs/core/parameter_blocks.ipynb #b52c2f9c
@@ -92,7 +98,7 @@ class Block(BaseModel):
         """The block as dictionaries, lists, numbers and text, as it is written to a file."""
         return self.model_dump(mode="json")
 
-# %% ../../nbs/core/parameter_blocks.ipynb #2a17c703
+# %% ../../nbs/core/parameter_blocks.ipynb #c5f248e8
 def inner_types(annotation: Any) -> list[Any]:
     """All types inside an annotation.
 
@@ -108,16 +114,28 @@ def inner_types(annotation: Any) -> list[Any]:
 
 
 def is_block(annotation: Any) -> bool:
-    """Whether a type is a class of blocks."""
+    """Whether a type is a class of blocks.
+
+    Examples
+    --------
+    >>> is_block(Block), is_block(int)
+    (True, False)
+    """
     return isinstance(annotation, type) and issubclass(annotation, Block)
 
-# %% ../../nbs/core/parameter_blocks.ipynb #f9e456da
+# %% ../../nbs/core/parameter_blocks.ipynb #24effe84
 def blocks_below(
     block: type[Block], path: tuple[str, ...] = ()
 ) -> list[tuple[tuple[str, ...], type[Block]]]:
     """A block and every block below it, each with its path of keys.
 
     Keys that the user chooses, such as names of experiments, are `"<name>"` in the path.
+
+    Examples
+    --------
+    >>> from scgan_nb.core.parameters import TrainingParams
+    >>> [path for path, block in blocks_below(TrainingParams)]
+    [(), ('learning_rate',), ('optimizer',)]
     """
     found = [(path, block)]
     for name, field in block.model_fields.items():
@@ -128,7 +146,14 @@ def blocks_below(
 
 
 def block_at(block: type[Block], path: tuple[Any, ...]) -> Any:
-    """The class of the block at a path of keys, such as `("experiments", "pbmc", "training")`."""
+    """The class of the block at a path of keys, such as `("experiments", "pbmc", "training")`.
+
+    Examples
+    --------
+    >>> from scgan_nb.core.parameters import Experiment
+    >>> block_at(Experiment, ("training", "optimizer")).__name__
+    'Optimizer'
+    """
     node = block
     for part in path:
         node = node.model_fields[part].annotation if is_block(node) else get_args(node)[-1]

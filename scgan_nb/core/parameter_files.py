@@ -31,7 +31,7 @@ def _read(path: Path, block: type[AnyBlock], expected: set[str], advice: str) ->
         lines = [f"{line} (in {path})" for line in str(error).splitlines()]
     raise ParametersError("\n".join(lines))
 
-# %% ../../nbs/core/parameter_files.ipynb #f48dc9b4
+# %% ../../nbs/core/parameter_files.ipynb #a4677252
 def read_parameters(path: str | os.PathLike[str]) -> ExperimentFile:
     """Read a `parameters.json` with one or more experiments.
 
@@ -65,7 +65,7 @@ def read_parameters(path: str | os.PathLike[str]) -> ExperimentFile:
         "if it belongs to one experiment's folder, use read_experiment",
     )
 
-
+# %% ../../nbs/core/parameter_files.ipynb #6e1426c7
 def read_experiment(path: str | os.PathLike[str]) -> Experiment:
     """Read the `parameters.json` of one experiment.
 
