@@ -91,7 +91,7 @@ def _read_path(
         "10x matrix folders, .tsv, .csv and .txt (these also .gz)"
     )
 
-# %% ../../nbs/data/readers.ipynb #9504e66e
+# %% ../../nbs/data/readers.ipynb #1293551a
 def read(
     source: AnnData | str | os.PathLike[str],
     *,
@@ -105,9 +105,8 @@ def read(
     Parameters
     ----------
     source : AnnData, str or Path
-        An AnnData, or the path of an .h5ad, .zarr, 10x .h5 (Cell Ranger 2 to 9), 10x matrix folder
-        or its .mtx, or a text table (.tsv, .csv, .txt, also .gz; a table, or triplets gene, cell,
-        count).
+        An AnnData, or the path of an .h5ad, .zarr, 10x .h5 (Cell Ranger 2 to 9), 10x folder or its
+        .mtx, or text (.tsv, .csv, .txt, also .gz; a table, or triplets gene, cell, count).
     layer : str, optional
         Which matrix of an AnnData: a layer's name, "X" or "raw". Default: `layers["counts"]` if
         there is one, else X.
@@ -121,8 +120,7 @@ def read(
     Returns
     -------
     AnnData [cells, genes]
-        A new one: X raw counts, CSR float32 (exact up to 2**24); obs and var as they were; names
-        unique.
+        A new one: raw counts, CSR float32 (exact up to 2**24); obs and var; names unique.
 
     Raises
     ------
