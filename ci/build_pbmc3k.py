@@ -133,7 +133,8 @@ def main():
     import h5py
     from anndata.io import write_elem
 
-    from scgan_nb.core.files import atomic_path, fingerprint
+    from scgan_nb.core.files import atomic_path
+    from scgan_nb.core.fingerprints import fingerprint
 
     with (
         atomic_path(args.target) as tmp,

@@ -15,7 +15,12 @@ named on the line and its error counted, and the critic loss, which is made of t
 """
 
 from __future__ import annotations
-import argparse, itertools, json, os, sys
+
+import argparse
+import itertools
+import json
+import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,8 +41,8 @@ def relative(ours, theirs) -> float:
 
 def build_game(config: dict, arrays: dict, fast: bool):
     """A `Game` with the sizes of `config` and the weights of `before/`."""
-    from scgan_nb.models.networks import build
     from scgan_nb.core.parameters import ModelParams, Optimizer
+    from scgan_nb.models.networks import build
     from scgan_nb.models.training_step import WGAN
 
     model = ModelParams(
@@ -89,6 +94,7 @@ def check(
 ) -> dict[str, float]:
     """Largest relative error of each group of results in one file."""
     import tensorflow as tf
+
     from scgan_nb.models.losses import Draws
 
     with np.load(path, allow_pickle=False) as f:

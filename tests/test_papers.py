@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from conftest import ROOT
 
-from scgan_nb.core.files import read_json, write_json
+from conftest import ROOT
+from scgan_nb.core.json_files import read_json, write_json
 from scgan_nb.workflow import paper_runs
 from scgan_nb.workflow import papers as notebooks
 from scgan_nb.workflow.cache import digest

@@ -44,6 +44,7 @@ def test_an_empty_folder_is_a_failure(tmp_path):
 def test_models_of_the_original(shared, kind):
     """A model trained by the original code makes the cells that the original makes from the same noise."""
     import tensorflow as tf
+
     from scgan_nb.workflow.api import load
 
     folder = shared / "parity" / "original_experiments" / kind
@@ -63,7 +64,7 @@ def test_models_of_the_original(shared, kind):
 @pytest.mark.parametrize("kind", ["scGAN", "cscGAN"])
 def test_records_of_the_original(shared, kind):
     """The original's TFRecords hold the cells, labels and split of its processed file."""
-    from scgan_nb.core.parameters import read_experiment
+    from scgan_nb.core.parameter_files import read_experiment
     from scgan_nb.data.readers import read
     from scgan_nb.data.tfrecords import read_file
 

@@ -16,8 +16,8 @@ from conftest import ROOT
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
     "Folder with train, holdout, generated (a Gaussian copula) and more (real cells), .h5ad of PBMC 3k over its 400 strongest genes; and the AnnData."
-    from scgan_nb.evaluation.baselines import gaussian_copula
     from scgan_nb.data.datasets import pbmc3k
+    from scgan_nb.evaluation.baselines import gaussian_copula
 
     pbmc = pbmc3k()
     pbmc = pbmc[
@@ -156,8 +156,8 @@ def test_flags_reach_the_report(asked, tmp_path):
 
 def test_everything_unless_fast_is_asked_for():
     import inspect
-    from scgan_nb.reporting import compare
-    from scgan_nb.reporting import report
+
+    from scgan_nb.reporting import compare, report
 
     assert all(
         inspect.signature(f).parameters["fast"].default is False
@@ -572,6 +572,7 @@ def test_depths_drawn_from_real_cells_are_no_merit(cells, tmp_path):
 
 def test_logarithms_and_layers_give_the_same_numbers(cells, tmp_path):
     import scipy.sparse as sp
+
     from scgan_nb.workflow.cli import main
 
     folder, aligned = cells
@@ -667,8 +668,8 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(cells, tmp_path, capsy
 
 def test_both_files_or_none(tmp_path, monkeypatch):
     "The disk fills while the second file is written: what was there before is still there."
-    from scgan_nb.reporting import report
     from scgan_nb.evaluation.alignment import Metric
+    from scgan_nb.reporting import report
 
     one, two = (report.Report({"mmd": Metric("mmd", v, 0.0, 1.0, v, v)}) for v in (0.5, 0.25))
     one.save(tmp_path / "report.html")
@@ -688,7 +689,9 @@ def test_both_files_or_none(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("stored", ["csr", "dense"])
 def test_large_files_are_not_read_at_once(tmp_path, stored):
-    import anndata as ad, scipy.sparse as sp
+    import anndata as ad
+    import scipy.sparse as sp
+
     from scgan_nb.reporting.report import open_cells
 
     many = sp.random(20_000, 300, 0.1, "csr", dtype=np.float32, random_state=0)

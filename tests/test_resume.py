@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from scgan_nb.workflow.cli import main
 from scgan_nb.training.checkpoints import checkpoints, read_checkpoint
+from scgan_nb.workflow.cli import main
 
 
 @pytest.fixture

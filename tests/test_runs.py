@@ -136,8 +136,8 @@ def test_a_mistyped_parameter_stops_the_run(tmp_path, given, complaint):
 
 @pytest.mark.parametrize("kind", ["scGAN", "cscGAN"])
 def test_the_original_workflow(parameters, tmp_path, kind):
+    from scgan_nb.core.parameter_files import read_experiment
     from scgan_nb.workflow.cli import main
-    from scgan_nb.core.parameters import read_experiment
 
     param, folder = parameters(kind, summary_freq=3, validation_freq=6)
     assert main(["--param", str(param), "--process", "--train"]) == 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .parameters import Experiment, InputDs, ModelParams, TrainingParams, parse
+from .parameter_errors import parse
+from .parameters import Experiment, InputDs, ModelParams, TrainingParams
 
 # %% auto #0
 __all__ = ['PRESETS', 'DEFAULT_PRESET', 'VALIDATION_SHARE', 'setting_paths', 'unknown_setting', 'experiment_of',

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import atomic_path, read_json, write_json
+from ..core.files import atomic_path
+from ..core.json_files import read_json, write_json
 from scgan_nb.data.tfrecords import (
     read_file,
     read_manifest,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import __version__
-from ..core.files import fingerprint
+from ..core.fingerprints import fingerprint
 from ..core.parameters import InputDs, Preprocessed
 from .clustering import cluster_cells
 from scgan_nb.data.count_matrices import (
@@ -25,7 +25,7 @@ from scgan_nb.data.count_matrices import (
 )
 from .gene_selection import informative_genes
 from .labels import labels_from_column
-from .readers import check_counts
+from .validation import check_counts
 
 log = logging.getLogger(__name__)
 

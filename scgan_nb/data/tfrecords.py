@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import atomic_path, read_json, write_json
+from ..core.files import atomic_path
+from ..core.json_files import read_json, write_json
 from .count_matrices import counts_matrix
 from .labels import labels_from_column
 from .preprocessing import random_order

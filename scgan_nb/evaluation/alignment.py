@@ -4,9 +4,12 @@
 
 # %% ../../nbs/evaluation/alignment.ipynb #3d51de04
 from __future__ import annotations
+
 import dataclasses
 import math
+
 import numpy as np
+
 from .metrics import Cells, as_cells
 
 # %% auto #0

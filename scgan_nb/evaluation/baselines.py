@@ -4,14 +4,17 @@
 
 # %% ../../nbs/evaluation/baselines.ipynb #75df92fb
 from __future__ import annotations
+
 import os
 from pathlib import Path
+
 import numpy as np
-from ..data.labels import plan_labels
-from .metrics import Space, check_linear
-from ..data.labels import labels_from_column
-from ..data.readers import ReadError, read
+
+from ..data.labels import labels_from_column, plan_labels
+from ..data.readers import read
+from ..data.validation import ReadError
 from .alignment import undo_log1p
+from .metrics import Space, check_linear
 
 # %% auto #0
 __all__ = ['LABEL_COLUMNS', 'counts_of', 'resample', 'negative_binomial_moments', 'independent_nb', 'gaussian_copula',
@@ -71,7 +74,10 @@ def _plan(real, cells, labels_key, seed):
 
 def _hand_over(x, real, method, seed, obs=None, labels=None, labels_key=None):
     "An AnnData of generated counts `x` over the genes of `real`."
-    import anndata as ad, pandas as pd, scipy.sparse as sp
+    import anndata as ad
+    import pandas as pd
+    import scipy.sparse as sp
+
     from scgan_nb import __version__
 
     names = [f"synthetic_{i}" for i in range(x.shape[0])]

@@ -4,7 +4,9 @@
 
 # %% ../../nbs/evaluation/distributions.ipynb #a78780a3
 from __future__ import annotations
+
 import numpy as np
+
 from .metrics import _blocks, forest_scores, squared_distances
 
 # %% auto #0

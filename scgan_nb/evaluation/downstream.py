@@ -4,8 +4,10 @@
 
 # %% ../../nbs/evaluation/downstream.ipynb #9c89c438
 from __future__ import annotations
+
 import numpy as np
 from natsort import natsorted
+
 from .metrics import label_classifier
 
 # %% auto #0

@@ -4,10 +4,23 @@
 
 # %% ../../nbs/evaluation/evaluate.ipynb #7be21042
 from __future__ import annotations
+
 import math
 from typing import NamedTuple
+
 import numpy as np
 from natsort import natsorted
+
+from .alignment import AlignedCells, Metric, align, interval
+from scgan_nb.evaluation.distributions import (
+    energy,
+    genes_per_cell,
+    ks,
+    mean_variance,
+    rf_roc,
+    sliced_wasserstein,
+)
+from .downstream import de_concordance, judged_labels, label_share, transfer
 from scgan_nb.evaluation.metrics import (
     Space,
     centroid,
@@ -18,28 +31,18 @@ from scgan_nb.evaluation.metrics import (
     lisi,
     memorisation_share,
     mmd,
+    most_variable_genes,
     neighbours,
     one_nn,
     precision_recall,
-    most_variable_genes,
     zero_fraction,
 )
-from scgan_nb.evaluation.distributions import (
-    energy,
-    genes_per_cell,
-    ks,
-    mean_variance,
-    rf_roc,
-    sliced_wasserstein,
-)
-from .downstream import de_concordance, judged_labels, label_share, transfer
 from scgan_nb.evaluation.privacy import (
     membership_inference_auroc,
     near_duplicates,
     nearest_training,
     nndr,
 )
-from .alignment import Metric, AlignedCells, align, interval
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'most_cells', 'usual_trees', 'compute_metrics', 'headline']

@@ -4,7 +4,9 @@
 
 # %% ../../nbs/evaluation/metrics.ipynb #b8eb0e7d
 from __future__ import annotations
+
 from typing import NamedTuple
+
 import numpy as np
 
 # %% auto #0

@@ -4,7 +4,9 @@
 
 # %% ../../nbs/evaluation/privacy.ipynb #b997b0b7
 from __future__ import annotations
+
 import numpy as np
+
 from .metrics import neighbours
 
 # %% auto #0

@@ -4,11 +4,15 @@
 
 # %% ../../nbs/reporting/compare.ipynb #e0b46208
 from __future__ import annotations
+
 import dataclasses
 from functools import partial
 from pathlib import Path
+
 import numpy as np
-from ..evaluation.evaluate import QUESTIONS, headline, compute_metrics, most_cells
+
+from ..evaluation.alignment import align
+from ..evaluation.evaluate import QUESTIONS, compute_metrics, headline, most_cells
 from scgan_nb.reporting.report import (
     FEW,
     SECTIONS,
@@ -33,7 +37,6 @@ from scgan_nb.reporting.report import (
     versions_line,
     where,
 )
-from ..evaluation.alignment import align
 
 # %% auto #0
 __all__ = ['shared_genes', 'names_of', 'clearly_better', 'Comparison', 'render', 'compare']

@@ -4,8 +4,11 @@
 
 # %% ../../nbs/reporting/plots.ipynb #1626c74e
 from __future__ import annotations
+
 import math
+
 import numpy as np
+
 from ..core.files import atomic_path
 from ..evaluation.metrics import Space, as_cells, correlation_matrix
 
@@ -44,6 +47,7 @@ def palette(labels) -> dict:
 def _figure(width: float, height: float):
     "A figure that no plotting state keeps alive, and that a notebook shows when it is the value of a cell."
     from io import BytesIO
+
     from matplotlib.figure import Figure
 
     class Picture(Figure):
@@ -103,6 +107,7 @@ class CellMap:
         max_cells: int | None = None,
     ):
         import logging
+
         from openTSNE import TSNE
         from openTSNE.affinity import MultiscaleMixture
         from openTSNE.nearest_neighbors import Sklearn
@@ -413,7 +418,11 @@ def find_markers(
 
     With a single label nothing can be compared: the most variable genes are returned.
     """
-    import anndata as ad, scanpy as sc, warnings
+    import warnings
+
+    import anndata as ad
+    import scanpy as sc
+
     from scgan_nb.evaluation.metrics import most_variable_genes
 
     cells = as_cells(real, labels_key, what="real")

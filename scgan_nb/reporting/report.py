@@ -4,16 +4,20 @@
 
 # %% ../../nbs/reporting/report.ipynb #2a15cf19
 from __future__ import annotations
+
 import base64
 import dataclasses
 import io
 from functools import partial
 from pathlib import Path
+
 import numpy as np
-from ..core.files import atomic_path, write_json
-from ..evaluation.evaluate import QUESTIONS, headline, compute_metrics, usual_trees
-from ..evaluation.metrics import check_linear
+
+from ..core.files import atomic_path
+from ..core.json_files import write_json
 from ..evaluation.alignment import Metric, align, undo_log1p
+from ..evaluation.evaluate import QUESTIONS, compute_metrics, headline, usual_trees
+from ..evaluation.metrics import check_linear
 
 # %% auto #0
 __all__ = ['WORDS', 'SECTIONS', 'VERDICTS', 'CSS', 'FEW', 'title_of', 'verdict', 'Report', 'save_pair', 'page', 'number',
@@ -951,6 +955,7 @@ def _some(total: int, most: int | None, seed: int) -> np.ndarray:
 def _from_file(path: Path, most, seed, layer=None):
     "(AnnData, rows, number of cells in the file)"
     import anndata as ad
+
     from scgan_nb.data.readers import _missing, _plainly, read
 
     if not path.exists():
@@ -980,7 +985,8 @@ def _from_file(path: Path, most, seed, layer=None):
 
 
 def _from_store(store, path, most, seed, layer=None, at_once: int = 4096):
-    import anndata as ad, scipy.sparse as sp
+    import anndata as ad
+    import scipy.sparse as sp
 
     obs, var = ad.io.read_elem(store["obs"]), ad.io.read_elem(store["var"])
     rows = _some(len(obs), most, seed)

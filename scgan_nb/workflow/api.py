@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import numpy as np
 
-from ..core.parameters import Experiment, TrainingParams, parse
+from ..core.parameter_errors import parse
+from ..core.parameters import Experiment, TrainingParams
 from scgan_nb.core.presets import (
     DEFAULT_PRESET,
     experiment_of,

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..core.files import atomic_path, write_json
+from ..core.files import atomic_path
+from ..core.json_files import write_json
 
 # %% auto #0
 __all__ = ['digest', 'source_digest', 'cache_folder', 'cached']

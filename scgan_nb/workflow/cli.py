@@ -4,7 +4,10 @@
 
 # %% ../../nbs/workflow/cli.ipynb #d0e2ee84
 from __future__ import annotations
-import argparse, logging, sys
+
+import argparse
+import logging
+import sys
 
 # %% auto #0
 __all__ = ['COMMANDS', 'parser', 'parse_cells_no', 'convert', 'template', 'evaluate', 'compare', 'reproduce', 'run', 'main']
@@ -115,7 +118,7 @@ def template(argv: list[str]) -> None:
     p.add_argument("--experiments_dir", default="experiments")
     p.add_argument("--model", default="cscGAN", choices=["scGAN", "cscGAN"])
     a = p.parse_args(argv)
-    from scgan_nb.core.parameters import template
+    from scgan_nb.core.parameter_files import template
 
     template(
         a.path, raw_input=a.raw_input, name=a.name, experiments_dir=a.experiments_dir, model=a.model
@@ -327,8 +330,8 @@ def run(argv: list[str]) -> None:
         p.error("--process and --train need --param FILE")
     if a.generate and not (a.model_path and a.cells_no):
         p.error("--generate needs --model_path DIR and --cells_no N ...")
+    from scgan_nb.core.parameter_files import read_parameters
     from scgan_nb.workflow import experiments as experiment
-    from scgan_nb.core.parameters import read_parameters
 
     if a.param:
         parameters = read_parameters(a.param)

@@ -4,10 +4,15 @@
 
 # %% ../../nbs/workflow/experiments.ipynb #7f4d9474
 from __future__ import annotations
-import logging, os, shutil
+
+import logging
+import os
+import shutil
 from pathlib import Path
+
 from ..core.files import atomic_path
-from ..core.parameters import Experiment, ExperimentFile, read_experiment, write_parameters
+from ..core.parameter_files import read_experiment, write_parameters
+from ..core.parameters import Experiment, ExperimentFile
 
 log = logging.getLogger("scgan_nb")
 
@@ -169,11 +174,11 @@ def train(
     ------
     ValueError for a folder that was not processed, records that do not belong to it, or a checkpoint of another model.
     """
-    from scgan_nb.workflow.api import ScGAN
-    from scgan_nb.workflow.model_files import write_model_folder
-    from scgan_nb.workflow.callbacks import Monitor
     from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.data.mapped_records import open_records
+    from scgan_nb.workflow.api import ScGAN
+    from scgan_nb.workflow.callbacks import Monitor
+    from scgan_nb.workflow.model_files import write_model_folder
 
     folder, job = Path(folder), Path(folder) / "job"
     cells, own = load_processed(folder)
@@ -249,6 +254,7 @@ def generate(
     The AnnData that was written; one of more than 1 GB stays on disk where its format allows it (`.h5ad`, "backed").
     """
     import anndata as ad
+
     from scgan_nb.workflow.api import load
 
     path = load(model_path).generate(
@@ -397,7 +403,8 @@ def checked(defaults: dict, now: dict, before) -> dict:
     """
     import json
     from difflib import get_close_matches
-    from scgan_nb.core.parameters import ParametersError
+
+    from scgan_nb.core.parameter_errors import ParametersError
 
     for name in set(documented(now, before)) - set(defaults):
         near = get_close_matches(name, defaults, 3, 0.6)

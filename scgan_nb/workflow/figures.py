@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from ..core.files import _plain
 from ..evaluation.alignment import Metric, interval
+from ..reporting.plots import _plain
 from scgan_nb.workflow.paper_models import (
     experiment_for_cells,
     model_snapshots,

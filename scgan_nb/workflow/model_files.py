@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.files import atomic_path, read_json, write_json
+from ..core.files import atomic_path
+from ..core.json_files import read_json, write_json
 from ..core.parameters import Experiment
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def read_original(path: str | Path) -> StoredModel:
     import pandas as pd
     import tensorflow as tf
 
-    from scgan_nb.core.parameters import read_experiment
+    from scgan_nb.core.parameter_files import read_experiment
     from scgan_nb.data.readers import read
     from scgan_nb.generation.sampling import collect_training_metadata
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import fingerprint
-from ..core.parameters import Experiment, write_parameters
+from ..core.fingerprints import fingerprint
+from ..core.parameter_files import write_parameters
+from ..core.parameters import Experiment
 from ..data.preprocessing import preprocess, preprocessed_block
 from . import experiments
 from .cache import cache_folder, cached, digest, source_digest

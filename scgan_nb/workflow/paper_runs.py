@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.files import atomic_path, read_json, write_json
+from ..core.files import atomic_path
+from ..core.json_files import read_json, write_json
 from .cache import cache_folder
 from .figures import show_interval
 from .paper_models import package_version

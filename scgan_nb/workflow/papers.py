@@ -12,7 +12,7 @@ import inspect
 import re
 from pathlib import Path
 
-from ..core.files import read_json
+from ..core.json_files import read_json
 from .cache import digest
 from .figures import MIME
 from .scales import scale_of

@@ -4,14 +4,16 @@
 
 # %% ../../../nbs/evaluation/protocols/runner.ipynb #9b0afd86
 from __future__ import annotations
+
 import numpy as np
+
 from ...data.count_matrices import scale_library_sizes
 from ...data.gene_selection import highly_variable_genes
-from ..evaluate import _in_parallel
 from ..alignment import AlignedCells, align, interval
+from ..evaluate import _in_parallel
 from scgan_nb.evaluation.metrics import (
-    _blocks,
     Space,
+    _blocks,
     centroid,
     correlation_matrix,
     forest_scores,
