@@ -315,7 +315,7 @@ def _comparison_of(inputs: _Inputs, settings: EvaluationSettings, show: dict) ->
     about = _about_comparison(inputs, done[0])
     return Comparison(reports, done[len(evaluating) :], about, show["title"])
 
-# %% ../../nbs/reporting/compare.ipynb #26acf1e3
+# %% ../../nbs/reporting/compare.ipynb #ad0e8914
 def _real_first(holdout: Any, generators: Any) -> tuple[Any, Any]:
     collections = (dict, list)
     if not isinstance(holdout, collections) or isinstance(generators, collections):
@@ -327,7 +327,7 @@ def _real_first(holdout: Any, generators: Any) -> tuple[Any, Any]:
     )
     return generators, holdout
 
-
+# %% ../../nbs/reporting/compare.ipynb #131092b9
 @with_settings_documented
 def compare(
     holdout: Any,

@@ -114,7 +114,7 @@ def _score_in_words(name: str, m: Metric) -> str:
         return f"{title_of(name)}: {verdict(m)}"
     return f"{title_of(name)} {100 * m.score:.0f}"
 
-# %% ../../nbs/reporting/report_page.ipynb #52067f33
+# %% ../../nbs/reporting/report_page.ipynb #97e6d0ca
 def _bad_line(name: str, m: Metric) -> tuple[str, str]:
     controls = (
         f"Other real cells get {number(m.positive_control)}, "
@@ -133,7 +133,7 @@ def _titles_line(word: str, names: list[str]) -> list[tuple[str, str]]:
 def _construction_line(name: str, m: Metric) -> tuple[str, str]:
     return f"{title_of(name)}, by construction", f"{m.note[:1].upper()}{m.note[1:]}."
 
-
+# %% ../../nbs/reporting/report_page.ipynb #eddce318
 def good_and_bad(report: Report) -> list[tuple[str, list[tuple[str, str]]]]:
     """(heading, [(first words, the rest)]) of what is good, not good, and not known."""
     by_word: dict[str, list[str]] = {word: [] for word in VERDICTS}
@@ -156,7 +156,7 @@ def good_and_bad(report: Report) -> list[tuple[str, list[tuple[str, str]]]]:
     }
     return [(heading, own) for heading, own in lines.items() if own]
 
-# %% ../../nbs/reporting/report_page.ipynb #74fad02c
+# %% ../../nbs/reporting/report_page.ipynb #61e206c8
 def _duplicates_sentence(details: dict) -> str:
     found, searched = details["found"], details["searched"]
     verb = "is" if found == 1 else "are"
@@ -186,7 +186,7 @@ def _membership_sentences(details: dict) -> list[str]:
         sentences.append(f"Told by donor rather than by cell: AUROC {auroc}.")
     return sentences
 
-
+# %% ../../nbs/reporting/report_page.ipynb #9d9a7a38
 def signs_of_copies(report: Report) -> list[str]:
     """Titles and values of the metrics on copies that are off, or far off."""
     metrics = report.metrics
