@@ -327,7 +327,7 @@ def _real_first(holdout: Any, generators: Any) -> tuple[Any, Any]:
     )
     return generators, holdout
 
-# %% ../../nbs/reporting/compare.ipynb #131092b9
+# %% ../../nbs/reporting/compare.ipynb #0fc32b63
 @with_settings_documented
 def compare(
     holdout: Any,
@@ -358,15 +358,17 @@ def compare(
 
     Parameters
     ----------
-    holdout, train : real cells, see `evaluate`.
+    holdout, train, pictures, title, progress : see `evaluate`.
     generators : dict of name -> AnnData, matrix, (matrix, labels) or path; or a list of paths.
     other keywords : see `EvaluationSettings`
-    pictures, title, progress : draw maps; title of the page; show progress bars.
 
-    Raises
-    ------
-    ValueError for fewer than two generators, fewer than two shared genes, or what `evaluate`
-    refuses; the message names the generator.
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> real, one, two = split_example(200, 80, 80)
+    >>> quick = {"only": ["mmd"], "repeats": 2, "pictures": False, "progress": False}
+    >>> list(compare(real, {"one": one, "two": two}, **quick).reports)
+    ['one', 'two']
     """
     settings = settings_among(locals())
     show = {"pictures": pictures, "title": title, "progress": progress}

@@ -26,7 +26,7 @@ from .words import title_of
 __all__ = ['Task', 'EvaluationSettings', 'settings_among', 'with_settings_documented', 'method_of', 'open_generated', 'open_real',
            'align_opened', 'measure', 'method_notes', 'versions', 'about_evaluation', 'in_turn', 'evaluate']
 
-# %% ../../nbs/reporting/evaluate.ipynb #4ba806cc
+# %% ../../nbs/reporting/evaluate.ipynb #a3e06346
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """How cells are read, aligned and measured.
@@ -51,6 +51,11 @@ class EvaluationSettings:
     fit_on : "holdout" fits the space on a third of the held-out cells, set aside for it; "train"
         fits it on the training cells.
     n_jobs : processes; -1 for as many as there are cores. Numbers do not depend on it.
+
+    Raises
+    ------
+    `evaluate` and `compare` raise ValueError for genes that the real cells lack, unnamed genes,
+    logarithms, too few cells, or a name that is not known.
     """
 
     labels_key: str | None = "cluster"
@@ -298,7 +303,7 @@ def _picture_tasks(
     plans = report_pictures(aligned, metrics, settings.seed, most)
     return [(f"drawing: {plan.title}", plan.make) for plan in plans]
 
-# %% ../../nbs/reporting/evaluate.ipynb #d7503471
+# %% ../../nbs/reporting/evaluate.ipynb #ab008d20
 def _name_rows_as_given(
     metrics: dict[str, Metric], generated: OpenedCells, train: OpenedCells | None
 ) -> None:
@@ -315,10 +320,12 @@ def _report_of(
     generated: Any,
     train: Any,
     settings: EvaluationSettings,
-    protocols: Sequence[str],
+    protocols: str | Sequence[str],
     show: dict,
 ) -> Report:
     """The report of `evaluate`; `show` holds pictures, title and progress."""
+    protocols = _checked_protocols(protocols)
+    holdout, generated = real_cells_first(holdout, generated, stacklevel=4)
     made = open_generated(generated, settings)
     real, training = open_real(holdout, train, settings)
     train_cells = None if training is None else training.cells
@@ -335,7 +342,7 @@ def _report_of(
     results = dict(zip(protocols, done[len(drawing) :], strict=True))
     return Report(metrics, notes, done[: len(drawing)], about, show["title"], results)
 
-# %% ../../nbs/reporting/evaluate.ipynb #ccd620dc
+# %% ../../nbs/reporting/evaluate.ipynb #c0760f0f
 @with_settings_documented
 def evaluate(
     holdout: Any,
@@ -367,20 +374,19 @@ def evaluate(
 
     Parameters
     ----------
-    holdout, generated, train : AnnData, matrix, (matrix, labels), or path of a file
-        Counts or normalised values, not logarithms. `holdout`: real cells that the generator has
-        not seen. `train`: those it was trained on; without them, copies cannot be found.
-    other keywords : see `EvaluationSettings`
+    holdout, generated, train : AnnData, matrix, (matrix, labels) or path; not logarithms
+        Real cells that the generator has not seen, generated cells, and training cells.
     protocols : names of `PROTOCOLS`, rules of papers to measure by as well.
     pictures, title, progress : draw pictures; title of the page; show progress bars.
+    other keywords : see `EvaluationSettings`
 
-    Raises
-    ------
-    ValueError for genes that the real cells lack, unnamed genes, logarithms, too few cells, an
-    unknown protocol or an unknown metric.
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> quick = {"only": ["mmd"], "repeats": 2, "pictures": False, "progress": False}
+    >>> evaluate(*split_example(200, 100), **quick).metrics["mmd"].repeats
+    2
     """
     settings = settings_among(locals())
     show = {"pictures": pictures, "title": title, "progress": progress}
-    protocols = _checked_protocols(protocols)
-    holdout, generated = real_cells_first(holdout, generated)
     return _report_of(holdout, generated, train, settings, protocols, show)

@@ -259,7 +259,7 @@ def label_columns(holdout: Any, generated: Any, key: str | None = "cluster") -> 
         return {"labels_key": key}
     return {"labels_key": own, "real_labels_key": real}
 
-# %% ../../nbs/reporting/inputs.ipynb #b7c3e128
+# %% ../../nbs/reporting/inputs.ipynb #506779fe
 def is_marked_synthetic(source: Any) -> bool:
     """Whether all cells of an AnnData, or of an .h5ad or .zarr file, are marked as generated.
 
@@ -297,7 +297,7 @@ def _marks_of_file(path: Path) -> Any:
         return None  # `open_cells` reports what is wrong with the file
 
 
-def real_cells_first(holdout: Any, generated: Any, stacklevel: int = 3) -> tuple[Any, Any]:
+def real_cells_first(holdout: Any, generated: Any, stacklevel: int = 2) -> tuple[Any, Any]:
     """(`holdout`, `generated`), exchanged with a warning if they are in the wrong order."""
     if not is_marked_synthetic(holdout) or is_marked_synthetic(generated):
         return holdout, generated

@@ -147,7 +147,7 @@ class _ReportViews(_MetricTables):
         """
         return save_pair(path, self.html(), self.to_dict())
 
-# %% ../../nbs/reporting/report.ipynb #1219c806
+# %% ../../nbs/reporting/report.ipynb #64990c97
 REPORT_SCHEMA = 3
 
 
@@ -167,8 +167,8 @@ class Report(_ReportViews):
     Examples
     --------
     >>> report = Report({"mmd": Metric("mmd", 0.2, 0.1, 1.1)})
-    >>> report.headline
-    90.0
+    >>> round(report.headline)
+    90
     """
 
     metrics: dict[str, Metric]

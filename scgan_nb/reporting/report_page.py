@@ -218,7 +218,7 @@ def copies_section(report: Report) -> dict | None:
         "pictures": [embedded_picture(p) for p in pictures],
     }
 
-# %% ../../nbs/reporting/report_page.ipynb #cb613707
+# %% ../../nbs/reporting/report_page.ipynb #eda5386e
 _PROTOCOL_WORDS = {
     "cosine": "Cosine distance",
     "euclid": "Euclidean distance",
@@ -232,7 +232,7 @@ _PROTOCOL_WORDS = {
     "label_share": "Label share",
 }
 
-
+# %% ../../nbs/reporting/report_page.ipynb #8f3026c0
 def _value_and_interval(m: dict | None) -> tuple[str, str]:
     if m is None:
         return "–", ""
