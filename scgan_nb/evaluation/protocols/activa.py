@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from ..metrics import Cells, Space, correlation_matrix, forest_scores, mmd
 from scgan_nb.evaluation.protocols.common import (
     Protocol,
     ProtocolResult,
@@ -20,8 +22,6 @@ from scgan_nb.evaluation.protocols.common import (
     some_cells,
     split_kinds,
 )
-
-from ..metrics import Cells, Space, correlation_matrix, forest_scores, mmd
 
 FOLDS = 5
 

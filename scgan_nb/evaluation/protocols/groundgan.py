@@ -8,6 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from ...data.clustering import highly_variable_genes, scale_library_sizes
+from ..alignment import AlignedCells
+from ..metrics import centroid, lisi, squared_distances
 from scgan_nb.evaluation.protocols.common import (
     Protocol,
     ProtocolResult,
@@ -16,10 +20,6 @@ from scgan_nb.evaluation.protocols.common import (
     biased_mmd,
     stack_with_kinds,
 )
-
-from ...data.clustering import highly_variable_genes, scale_library_sizes
-from ..alignment import AlignedCells
-from ..metrics import centroid, lisi, squared_distances
 
 # %% auto #0
 __all__ = ['GROUNDGAN', 'bootstrap_width', 'measure_groundgan']

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..alignment import AlignedCells, align
 from .activa import ACTIVA
 from scgan_nb.evaluation.protocols.common import (
     MOST_LEARNED,
@@ -18,8 +19,6 @@ from scgan_nb.evaluation.protocols.common import (
 from .groundgan import GROUNDGAN
 from .published import PUBLISHED
 from .scdiffusion import SCDIFFUSION
-
-from ..alignment import AlignedCells, align
 
 _RULES = {"groundgan": GROUNDGAN, "activa": ACTIVA, "scdiffusion": SCDIFFUSION}
 PROTOCOLS = {name: rules.description for name, rules in _RULES.items()}

@@ -10,6 +10,15 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+from ..alignment import AlignedCells
+from scgan_nb.evaluation.metrics import (
+    Space,
+    label_agreement,
+    label_classifier,
+    lisi,
+    neighbours,
+)
 from scgan_nb.evaluation.protocols.common import (
     Protocol,
     ProtocolResult,
@@ -24,15 +33,6 @@ from scgan_nb.evaluation.protocols.common import (
     some_cells,
     split_kinds,
     stack_with_kinds,
-)
-
-from ..alignment import AlignedCells
-from scgan_nb.evaluation.metrics import (
-    Space,
-    label_agreement,
-    label_classifier,
-    lisi,
-    neighbours,
 )
 
 # %% auto #0
