@@ -335,7 +335,7 @@ def _save(report: Report | Comparison, path: Path, scores: dict[str, float | Non
         log.info("%s: %s", name, shown)
     log.info("%s and %s written", path, path.with_suffix(".json").name)
 
-# %% ../../nbs/workflow/cli.ipynb #a27eb440
+# %% ../../nbs/workflow/cli.ipynb #5cc4bdd2
 def evaluate(argv: list[str]) -> None:
     """evaluate generated cells against real ones: a page and its numbers
 
@@ -369,7 +369,7 @@ def evaluate(argv: list[str]) -> None:
     options = evaluation_options(given)
     from scgan_nb.reporting.report import evaluate
 
-    report = evaluate(given.holdout, given.generated, presets=given.protocols, **options)
+    report = evaluate(given.holdout, given.generated, protocols=given.protocols, **options)
     page = Path(given.out).expanduser() / "report.html"
     _save(report, page, {"headline score": report.headline})
 

@@ -186,10 +186,10 @@ def open_or_process(
     same = {"input_ds": there.input_ds, "preprocessed": there.preprocessed}
     return experiment.model_copy(update=same)
 
-# %% ../../nbs/workflow/experiments.ipynb #a14e9bfe
+# %% ../../nbs/workflow/experiments.ipynb #d362c16d
 def _settings_to_train(folder: Path, experiment: Experiment | None) -> Experiment:
     "The settings for the steps to come; those that were used, if no steps are to come."
-    from scgan_nb.training.trainer import find_checkpoint, read_checkpoint
+    from scgan_nb.training.trainer import checkpoints
 
     asked = processed_experiment(folder)
     if experiment is not None:
@@ -199,7 +199,7 @@ def _settings_to_train(folder: Path, experiment: Experiment | None) -> Experimen
     if used is None:
         return asked
     require_same_training(folder, used, asked)
-    step = read_checkpoint(find_checkpoint(folder / "job"))[2]["step"]
+    step = int(checkpoints(folder / "job")[-1].stem.removeprefix("model-"))
     if step < asked.training.max_steps:
         return asked
     log.info(
