@@ -274,7 +274,7 @@ def add_measuring_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", metavar="DIR", required=True, help="folder for the page and its numbers")
 
-# %% ../../nbs/workflow/cli.ipynb #15e620b2
+# %% ../../nbs/workflow/cli.ipynb #9b613985
 LEAST_CELLS, LEAST_KEPT = 20, 100
 OPTIONS = (
     "train",
@@ -293,7 +293,7 @@ OPTIONS = (
     "max_cells",
 )
 
-
+# %% ../../nbs/workflow/cli.ipynb #2c39adde
 def evaluation_options(given: argparse.Namespace) -> dict[str, object]:
     """Keyword arguments of `evaluate` and `compare` from their flags.
 
@@ -423,7 +423,7 @@ def reproduce(argv: list[str]) -> None:
 
     command(argv)
 
-# %% ../../nbs/workflow/cli.ipynb #a7c292a7
+# %% ../../nbs/workflow/cli.ipynb #1503c074
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "convert": convert,
     "template": template,
@@ -455,7 +455,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_own_flags(parser)
     return parser
 
-
+# %% ../../nbs/workflow/cli.ipynb #13a5176d
 def require_complete(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     """Exit with a message if flags are missing that belong to those that are given.
 
@@ -478,7 +478,7 @@ def require_complete(parser: argparse.ArgumentParser, given: argparse.Namespace)
     if given.generate and not (given.model_path and given.cells_no):
         parser.error("--generate needs --model_path DIR and --cells_no N ...")
 
-# %% ../../nbs/workflow/cli.ipynb #c757fe5b
+# %% ../../nbs/workflow/cli.ipynb #fea190fc
 def run(argv: list[str]) -> None:
     """Do what the flags say; errors are raised.
 
@@ -513,7 +513,7 @@ def run(argv: list[str]) -> None:
         generate(given.model_path, cells_no, given.save_path, **options)
     return None
 
-
+# %% ../../nbs/workflow/cli.ipynb #5af45a04
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `scgan_nb`.
 

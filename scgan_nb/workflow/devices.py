@@ -88,7 +88,7 @@ class Outcome:
     result: object = None
     error: Exception | None = None
 
-# %% ../../nbs/workflow/devices.ipynb #3c149d33
+# %% ../../nbs/workflow/devices.ipynb #0812e0b2
 def run_jobs(
     work: Callable[[str, int | None], object],
     names: Iterable[str],
@@ -99,9 +99,8 @@ def run_jobs(
 
     Parameters
     ----------
-    work : called in a thread with the name of a job and the number of its GPU (None: the CPU). It
-        should start a process of its own for anything that keeps a processor busy.
-    names : names of the jobs. They are started in this order.
+    work : called in a thread with the name of a job and the number of its GPU (None: the CPU).
+    names : names of the jobs, in the order in which they are started.
     gpus : numbers of the GPUs; none for the CPU.
     at_once : how many jobs run at the same time on the CPU.
 

@@ -24,7 +24,7 @@ __all__ = ['RAW_INPUT_FILE', 'FREE_SETTINGS', 'processed_file', 'processed_exper
            'first_difference', 'require_same_input', 'used_settings', 'require_same_training', 'lock_file',
            'lock_new_folder', 'lock_folder']
 
-# %% ../../nbs/workflow/experiment_folders.ipynb #7e97a811
+# %% ../../nbs/workflow/experiment_folders.ipynb #d3293e3e
 def processed_file(folder: str | Path, experiment: Experiment) -> Path:
     """Where an experiment folder keeps its processed cells: the name of the raw file, as `.h5ad`.
 
@@ -67,7 +67,7 @@ def processed_experiment(folder: str | Path) -> Experiment:
         raise ValueError(f"{folder} has not been processed; process it first")
     return experiment
 
-
+# %% ../../nbs/workflow/experiment_folders.ipynb #a1344f42
 def load_processed(folder: str | Path) -> tuple[AnnData, Experiment]:
     """The processed cells and the settings of an experiment folder.
 
@@ -88,7 +88,7 @@ def load_processed(folder: str | Path) -> tuple[AnnData, Experiment]:
     experiment = processed_experiment(folder)
     return ad.read_h5ad(processed_file(folder, experiment)), experiment
 
-# %% ../../nbs/workflow/experiment_folders.ipynb #bc05f641
+# %% ../../nbs/workflow/experiment_folders.ipynb #3745bf61
 RAW_INPUT_FILE = "raw_input.json"
 
 
@@ -121,7 +121,7 @@ def content_sha256(path: str | Path) -> str:
     >>> path = Path(tempfile.mkdtemp()) / "cells.csv"
     >>> _ = path.write_text("gene,a")
     >>> content_sha256(path)[:12]
-    'ef62fcb3fe57'
+    '353a0124dd18'
     """
     path = Path(path)
     digests = []
@@ -134,7 +134,7 @@ def content_sha256(path: str | Path) -> str:
         return digests[0][1]
     return hashlib.sha256(repr(digests).encode()).hexdigest()
 
-# %% ../../nbs/workflow/experiment_folders.ipynb #351816c0
+# %% ../../nbs/workflow/experiment_folders.ipynb #7095f0d7
 def find_raw_input(raw_input: str, near: str | Path = ".") -> Path | None:
     """The file or folder of raw counts; None if there is none of this name.
 
@@ -175,7 +175,7 @@ def write_raw_input(folder: str | Path, raw_input: str, near: str | Path, n_cell
     record["sha256"] = None if path is None else content_sha256(path)
     write_json(Path(folder) / RAW_INPUT_FILE, record)
 
-
+# %% ../../nbs/workflow/experiment_folders.ipynb #632a7b71
 def read_raw_input(folder: str | Path) -> dict:
     """The content of `raw_input.json`; empty for a folder without it.
 
@@ -381,7 +381,7 @@ def require_same_training(folder: str | Path, used: Experiment, asked: Experimen
             "train anew with restart=True (--restart), or choose another folder"
         )
 
-# %% ../../nbs/workflow/experiment_folders.ipynb #d9ef3849
+# %% ../../nbs/workflow/experiment_folders.ipynb #5f97702e
 @contextlib.contextmanager
 def lock_file(path: str | Path, folder: str | Path) -> Iterator[None]:
     """Keep other processes out of a block that locks the same file.
@@ -417,7 +417,7 @@ def lock_file(path: str | Path, folder: str | Path) -> Iterator[None]:
     finally:
         lock.release()
 
-
+# %% ../../nbs/workflow/experiment_folders.ipynb #2a2c5de4
 @contextlib.contextmanager
 def lock_new_folder(folder: str | Path) -> Iterator[None]:
     """Keep others from making the same folder; it is not there yet, so a file beside it is locked.

@@ -89,7 +89,7 @@ def _require_new(folder: Path) -> None:
             "it, or choose another name"
         )
 
-# %% ../../nbs/workflow/experiments.ipynb #b416c8ed
+# %% ../../nbs/workflow/experiments.ipynb #edd9cd47
 def process(
     folder: str | Path, experiment: Experiment, limit_validation: bool = False
 ) -> Experiment:
@@ -124,7 +124,7 @@ def process(
     _log_processed(folder.name, experiment.preprocessed)
     return experiment
 
-
+# %% ../../nbs/workflow/experiments.ipynb #33806643
 def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -> Experiment:
     "Preprocess and write everything, then give the folder its name."
     from scgan_nb.data.datasets import read_raw
@@ -282,7 +282,7 @@ def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
     start_from(trainer, training.checkpoint, folder)
     return model, trainer
 
-# %% ../../nbs/workflow/experiments.ipynb #73b6376d
+# %% ../../nbs/workflow/experiments.ipynb #f68571b3
 def train(
     folder: str | Path,
     experiment: Experiment | None = None,
@@ -325,7 +325,7 @@ def train(
             _run(folder, model, trainer, progress)
     return model
 
-
+# %% ../../nbs/workflow/experiments.ipynb #b484bbee
 def _run(folder: Path, model: ScGAN, trainer: Trainer, progress: bool) -> None:
     "Record the settings, then train."
     from scgan_nb.workflow.model_files import write_model_folder
@@ -337,10 +337,10 @@ def _run(folder: Path, model: ScGAN, trainer: Trainer, progress: bool) -> None:
     finally:
         model.step = trainer.step
 
-# %% ../../nbs/workflow/experiments.ipynb #65729216
+# %% ../../nbs/workflow/experiments.ipynb #98249ee8
 IN_MEMORY_BYTES = 1e9
 
-
+# %% ../../nbs/workflow/experiments.ipynb #47756c30
 def generate(
     model_path: str | Path,
     cells_no: int | str | Sequence | dict,
@@ -363,7 +363,7 @@ def generate(
 
     Returns
     -------
-    AnnData [cells, genes] as it was written. An `.h5ad` of more than 1 GB stays on disk.
+    AnnData [cells, genes] as it was written.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def start_logging() -> None:
     logging.getLogger("scgan_nb").setLevel(logging.INFO)
     import_tensorflow()
 
-# %% ../../nbs/workflow/run_parameters.ipynb #16e4c2e8
+# %% ../../nbs/workflow/run_parameters.ipynb #489efd32
 def assigned_names(code: str) -> list[str]:
     """The names that a piece of code assigns at its top level, in order.
 
@@ -79,7 +79,7 @@ class DeclaredParameters:
     defaults: dict[str, object]
     cell: int
 
-
+# %% ../../nbs/workflow/run_parameters.ipynb #d4256a2f
 def declared_parameters(namespace: dict) -> DeclaredParameters:
     """The parameters that the running cell has assigned.
 
@@ -98,7 +98,7 @@ def declared_parameters(namespace: dict) -> DeclaredParameters:
     defaults = {name: namespace[name] for name in names[:-1]}  # the last one is what we return
     return DeclaredParameters(defaults, len(cells) - 1)
 
-# %% ../../nbs/workflow/run_parameters.ipynb #4eb281e6
+# %% ../../nbs/workflow/run_parameters.ipynb #59ea1ef0
 INJECTED = "# Parameters"
 KINDS: dict[type, type | tuple[type, ...]] = {float: (int, float)}
 
@@ -126,7 +126,7 @@ class RunParameters:
             raise AttributeError(f"this run has no parameter {name!r}")
         return self.values[name]
 
-
+# %% ../../nbs/workflow/run_parameters.ipynb #f437dc3b
 def checked_value(name: str, value: object, default: object) -> object:
     """The value of a parameter; text is read as JSON where something else is expected.
 
@@ -191,7 +191,7 @@ def checked_parameters(declared: DeclaredParameters, namespace: dict) -> RunPara
     }
     return RunParameters(values, frozenset(given))
 
-# %% ../../nbs/workflow/run_parameters.ipynb #77b3f5f2
+# %% ../../nbs/workflow/run_parameters.ipynb #845944b9
 SHORT_NAMES = {"model": "type", "genes": "highly_variable_genes"}
 SEEDS = ("split_seed", "clustering_seed", "training_seed")
 
@@ -224,7 +224,7 @@ def given_settings(run: RunParameters) -> dict[str, object]:
         found |= dict.fromkeys(SEEDS, run.seed)
     return found | dict(run.values.get("settings") or {})
 
-
+# %% ../../nbs/workflow/run_parameters.ipynb #2b57fada
 def experiment_from_parameters(run: RunParameters) -> Experiment:
     """The experiment that the parameters of a run notebook describe.
 
