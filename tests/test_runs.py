@@ -18,6 +18,7 @@ from nbclient.exceptions import CellExecutionError
 from conftest import ROOT
 from scgan_nb.core.parameters import read_experiment
 from scgan_nb.training.trainer import checkpoints, find_checkpoint, read_checkpoint
+from scgan_nb.workflow.experiments import process, train
 
 SMALL = {
     "genes": 100,
@@ -206,11 +207,10 @@ def test_stopped_and_run_again_in_one_kernel(tmp_path):
         done = int(checkpoints(tmp_path / "run" / "job")[-1].stem.removeprefix("model-"))
         assert 0 < done < 600
         kernel.run_all()
-        kernel.run_all()  # finds nothing to train
 
-    undisturbed = Kernel("train.ipynb", tmp_path, **given, out_dir="undisturbed")
-    with undisturbed.client.setup_kernel():
-        undisturbed.run_all()
+    settings = read_experiment(tmp_path / "run")
+    process(tmp_path / "undisturbed", settings)
+    train(tmp_path / "undisturbed", progress=False)
     assert same_arrays(last_arrays(tmp_path / "run"), last_arrays(tmp_path / "undisturbed"))
 
 

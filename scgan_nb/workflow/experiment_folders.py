@@ -187,7 +187,7 @@ def read_raw_input(folder: str | Path) -> dict:
     path = Path(folder) / RAW_INPUT_FILE
     return read_json(path) if path.exists() else {}
 
-# %% ../../nbs/workflow/experiment_folders.ipynb #7387864b
+# %% ../../nbs/workflow/experiment_folders.ipynb #c08c6098
 def require_same_raw_input(folder: str | Path, raw_input: str) -> None:
     """Refuse an experiment folder that was made from other counts than `raw_input`.
 
@@ -212,8 +212,8 @@ def require_same_raw_input(folder: str | Path, raw_input: str) -> None:
     if recorded and path is not None:
         if content_sha256(path) != recorded:
             raise FileExistsError(
-                f"{folder} was made from {made_from} with another content than {raw_input} has "
-                f"now; {remedy}"
+                f"{raw_input} has another content than the counts that {folder} was made from "
+                f"({made_from}); {remedy}"
             )
     elif made_from != raw_input:
         raise FileExistsError(
