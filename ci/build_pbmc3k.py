@@ -2,19 +2,22 @@
 
     python ci/build_pbmc3k.py SOURCE.h5ad [TARGET.h5ad]
 
-SOURCE holds the raw counts of all 2,700 cells x 32,738 genes; `desc/datasets/pbmc.h5ad` in the package desc 2.1.1 on
-PyPI is one such file. Nothing is downloaded. Two parts: the counts (genes seen in at least 3 cells, in the smallest
-types), and the labels, which are this project's own: cells are clustered, and each cluster gets the name of the cell
-type whose published marker genes it shows most.
+SOURCE holds the raw counts of all 2,700 cells x 32,738 genes; `desc/datasets/pbmc.h5ad` in the
+package desc 2.1.1 on PyPI is one such file. Nothing is downloaded. Two parts: the counts (genes
+seen in at least 3 cells, in the smallest types), and the labels, which are this project's own:
+cells are clustered, and each cluster gets the name of the cell type whose published marker genes
+it shows most.
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np, pandas as pd, scipy.sparse as sp
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 
-# Marker genes of blood cells as found in textbooks of immunology and in Zheng et al. 2017 (Nat Commun 8:14049);
-# after the bar, genes that speak against the type and tell it from its nearest relative.
+# Marker genes of blood cells as found in textbooks of immunology and in Zheng et al. 2017
+# (Nat Commun 8:14049); after the bar, genes that tell the type from its nearest relative.
 MARKERS = {
     "CD4 T cells": "IL7R CCR7 CD3D | CD8A CD8B NKG7",
     "CD14+ Monocytes": "CD14 LYZ S100A8 | FCGR3A FCER1A",
@@ -28,7 +31,7 @@ MARKERS = {
 
 
 def cluster(adata, resolution: float, seed: int):
-    """Leiden clusters by the standard way: log of 10,000 per cell, 2,000 variable genes, 40 PCs, 15 neighbours."""
+    """Leiden clusters: log of 10,000 per cell, 2,000 variable genes, 40 PCs, 15 neighbours."""
     import scanpy as sc
 
     a = adata.copy()
@@ -54,8 +57,8 @@ def cluster(adata, resolution: float, seed: int):
 def name(logged, clusters) -> pd.DataFrame:
     """Score of each type in each cluster: mean of its markers minus mean of the genes against it.
 
-    A gene's expression in a cluster is its mean there, as a share of its mean in the cluster that shows it most, so
-    that a loud gene does not outvote a quiet one.
+    A gene's expression in a cluster is its mean there, as a share of its mean in the cluster that
+    shows it most, so that all genes weigh the same.
     """
     genes = sorted({g for words in MARKERS.values() for g in words.replace("|", " ").split()})
     means = (
@@ -129,6 +132,7 @@ def main():
     adata = build(args.source)
     import h5py
     from anndata.io import write_elem
+
     from scgan_nb.core.files import atomic_path, fingerprint
 
     with (

@@ -12,7 +12,7 @@ SHARED = ROOT.parent / "shared"
 
 @pytest.fixture
 def shared():
-    """The folder of data and golden vectors beside a checkout; tests that need it are skipped where it is not."""
+    """The folder of data and golden vectors beside a checkout; without it the test is skipped."""
     if not SHARED.exists():
         pytest.skip("no ../shared beside this checkout")
     return SHARED
@@ -20,16 +20,19 @@ def shared():
 
 @pytest.fixture(scope="session")
 def shuffled_pbmc():
-    """A function of a share: PBMC 3k in random order, the genes that more than this share of the cells show, labels in `cluster`."""
+    """A function of a share: PBMC 3k in random order, with the genes seen in more of the cells.
+
+    Labels are in `cluster`.
+    """
     import numpy as np
-    import scgan_nb as sg
+
+    from scgan_nb.data.datasets import pbmc3k
 
     def make(least):
-        cells = sg.datasets.pbmc3k()
-        cells = cells[
-            np.random.default_rng(1).permutation(cells.n_obs),
-            np.asarray((cells.X > 0).mean(axis=0)).ravel() > least,
-        ].copy()
+        cells = pbmc3k()
+        order = np.random.default_rng(1).permutation(cells.n_obs)
+        common = np.asarray((cells.X > 0).mean(axis=0)).ravel() > least
+        cells = cells[order, common].copy()
         cells.obs["cluster"] = cells.obs["cell_type"]
         return cells
 
@@ -40,10 +43,12 @@ def shuffled_pbmc():
 def small_counts(tmp_path_factory):
     """An .h5ad of raw counts: 600 PBMCs with labels, the 200 genes with the most counts."""
     import numpy as np
-    import scgan_nb as sg
 
-    counts = sg.datasets.pbmc3k()[:600].copy()
-    counts = counts[:, np.argsort(-np.asarray(counts.X.sum(0)).ravel())[:200]].copy()
+    from scgan_nb.data.datasets import pbmc3k
+
+    counts = pbmc3k()[:600].copy()
+    most = np.argsort(-np.asarray(counts.X.sum(axis=0)).ravel())[:200]
+    counts = counts[:, most].copy()
     path = tmp_path_factory.mktemp("data") / "pbmc_small.h5ad"
     counts.write_h5ad(path)
     return path
@@ -51,7 +56,10 @@ def small_counts(tmp_path_factory):
 
 @pytest.fixture
 def parameters(small_counts, tmp_path):
-    """Writes a parameters.json with small sizes; returns (path, experiment folder). Keyword arguments update `training`."""
+    """Writes a parameters.json with small sizes; returns (path, experiment folder).
+
+    Keyword arguments update `training`.
+    """
     import json
 
     def make(kind="cscGAN", **training):
@@ -93,14 +101,9 @@ def parameters(small_counts, tmp_path):
             },
         }
         path = tmp_path / "parameters.json"
-        path.write_text(
-            json.dumps(
-                {
-                    "exp_param": {"experiments_dir": str(tmp_path / "experiments"), "GPU": [0]},
-                    "experiments": {"pbmc": experiment},
-                }
-            )
-        )
+        shared_part = {"experiments_dir": str(tmp_path / "experiments"), "GPU": [0]}
+        content = {"exp_param": shared_part, "experiments": {"pbmc": experiment}}
+        path.write_text(json.dumps(content))
         return path, tmp_path / "experiments" / "pbmc"
 
     return make

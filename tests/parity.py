@@ -89,7 +89,7 @@ def check(
 ) -> dict[str, float]:
     """Largest relative error of each group of results in one file."""
     import tensorflow as tf
-    from scgan_nb.models.training_step import Draws
+    from scgan_nb.models.losses import Draws
 
     with np.load(path, allow_pickle=False) as f:
         arrays = {k: f[k] for k in f.files}

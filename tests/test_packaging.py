@@ -1,4 +1,4 @@
-"""What holds the project together: notebooks, package, locks and settings fit, and nothing stray is published."""
+"""Notebooks, package, locks and settings fit together, and nothing stray is published."""
 
 import ast
 import configparser
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from notebooks import has_tag, is_run_notebook
+
 TOP = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
 NOTEBOOKS = sorted(
@@ -22,11 +24,10 @@ NOTEBOOKS = sorted(
     for path in (TOP / folder).rglob("*.ipynb")
     if not any(part.startswith((".", "_")) for part in path.relative_to(TOP).parts)
 )
-CHAPTERS = [path for path in NOTEBOOKS if path.parent == TOP / "nbs" and path.name[0].isdigit()]
 RUN_NOTEBOOKS = [
     path
     for path in NOTEBOOKS
-    if path.parent == TOP / "nbs" and not path.name[0].isdigit() and path.stem != "index"
+    if path.is_relative_to(TOP / "nbs") and is_run_notebook(json.loads(path.read_text()))
 ]
 LOCKS = sorted((TOP / "ci" / "locks").glob("*.txt"))
 
@@ -39,12 +40,8 @@ def cells_of(path):
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
-def tagged(cells):
-    return [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-
-
 def python(*args, cwd):
-    "Run a fresh Python; its standard output. A failure shows all that it said."
+    """Standard output of a fresh Python. A failure shows all that it said."""
     done = subprocess.run([sys.executable, *args], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -52,7 +49,7 @@ def python(*args, cwd):
 
 @pytest.fixture(scope="module")
 def published():
-    "The project's files as git knows them, those not yet committed included."
+    """The project's files as git knows them, those not yet committed included."""
     if not (TOP / ".git").exists():
         pytest.skip("not a git checkout")
     done = subprocess.run(
@@ -68,8 +65,8 @@ def published():
 # --- notebooks
 
 
-def test_parameters_tag_survives_clean(tmp_path):
-    "nbdev_clean drops cell metadata; without the tag papermill would run the defaults and call that a success."
+def test_tags_and_hash_survive_clean(tmp_path):
+    """nbdev_clean drops metadata. Without the tag papermill would run the defaults and succeed."""
     shutil.copy(TOP / "settings.ini", tmp_path)
     (tmp_path / "nbs").mkdir()
     cell = {
@@ -85,26 +82,28 @@ def test_parameters_tag_survives_clean(tmp_path):
         "nbformat": 4,
         "nbformat_minor": 5,
         "metadata": {
-            "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}
+            "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"},
+            "scgan_nb": {"code_sha256": "0"},
+            "widgets_of_yesterday": {},
         },
     }
     path = tmp_path / "nbs" / "run.ipynb"
     path.write_text(json.dumps(notebook))
     python("-c", "from nbdev.clean import nbdev_clean; nbdev_clean()", cwd=tmp_path)
     [cleaned] = cells_of(path)
-    assert (
-        cleaned["execution_count"] is None and "collapsed" not in cleaned["metadata"]
-    )  # it did clean
+    assert cleaned["execution_count"] is None and "collapsed" not in cleaned["metadata"]
     assert cleaned["metadata"]["tags"] == ["parameters"]
+    kept = json.loads(path.read_text())["metadata"]
+    assert kept["scgan_nb"] == {"code_sha256": "0"} and "widgets_of_yesterday" not in kept
 
 
 def test_run_notebooks_exist():
-    assert {"process", "train", "generate"} <= {path.stem for path in RUN_NOTEBOOKS}
+    assert {"process", "train", "generate", "evaluate"} <= {path.stem for path in RUN_NOTEBOOKS}
 
 
 @pytest.mark.parametrize("path", RUN_NOTEBOOKS, ids=by_name)
 def test_run_notebook_has_one_parameters_cell(path):
-    [parameters] = tagged(cells_of(path))
+    [parameters] = [cell for cell in cells_of(path) if has_tag(cell, "parameters")]
     assert parameters["cell_type"] == "code"
     assert (
         json.loads(path.read_text(encoding="utf-8"))["metadata"]["kernelspec"]["name"] == "python3"
@@ -113,10 +112,12 @@ def test_run_notebook_has_one_parameters_cell(path):
 
 @pytest.mark.parametrize("path", RUN_NOTEBOOKS, ids=by_name)
 def test_nbdev_test_skips_run_notebook(path):
-    "papermill runs it; `nbdev_test` must not spend minutes on it: `skip_exec: true`, or `#| eval: false` in every cell."
+    """It takes minutes: `.notest` beside it, `skip_exec: true`, or `eval: false` in every cell."""
     from nbdev.frontmatter import FrontmatterProc
     from nbdev.process import NBProcessor
 
+    if (path.parent / ".notest").exists():
+        return
     nb = NBProcessor(path, procs=FrontmatterProc, process=True).nb
     if nb.frontmatter_.get("skip_exec") is True:
         return
@@ -135,22 +136,26 @@ def test_notebook_holds_no_error(path):
     assert [output["ename"] for output in outputs if output["output_type"] == "error"] == []
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=by_name)
-def test_chapter_opens_closes_and_is_short(path):
-    cells = cells_of(path)
-    text = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    headings = re.findall(r"^##? .*$", "\n".join(text), flags=re.MULTILINE)
-    assert text[0].startswith("# ")
-    assert headings[-1].startswith("## Next")
-    assert len(cells) <= 60
-
-
 # --- the package
+
+SLOW_LIBRARIES = set(
+    [
+        "tensorflow",
+        "keras",
+        "scanpy",
+        "anndata",
+        "pandas",
+        "scipy",
+        "sklearn",
+        "matplotlib",
+        "numba",
+    ]
+)
 
 
 def heavy_modules_after(code):
-    "Which of the slow libraries a fresh Python has loaded after `code`."
-    report = "import sys; print('\\nLOADED', *sorted({'tensorflow', 'keras', 'scanpy', 'anndata', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'numba'} & set(sys.modules)))"
+    """Which of the slow libraries a fresh Python has loaded after `code`."""
+    report = f"import sys; print('\\nLOADED', *sorted({SLOW_LIBRARIES} & set(sys.modules)))"
     return python("-c", f"{code}\n{report}", cwd=TOP).splitlines()[-1].split()[1:]
 
 
@@ -162,14 +167,28 @@ def test_import_is_light():
     "words", [["--help"], ["evaluate", "--help"], ["compare", "--help"]], ids=" ".join
 )
 def test_help_is_light(words):
-    if not (TOP / "scgan_nb" / "cli.py").exists():
-        pytest.skip("no command line yet")
-    asked = f"import sys\nsys.argv = ['scgan_nb', *{words}]\nfrom scgan_nb.workflow.cli import main\ntry: main()\nexcept SystemExit as stop: assert not stop.code"
+    asked = f"""
+import sys
+from scgan_nb.workflow.cli import main
+sys.argv = ["scgan_nb", *{words}]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+"""
     assert heavy_modules_after(asked) == []
 
 
+def test_command_is_in_the_package():
+    import scgan_nb.workflow.cli
+
+    [command] = importlib.metadata.entry_points(group="console_scripts", name="scgan_nb")
+    assert PROJECT["scripts"]["scgan_nb"] == "scgan_nb.workflow.cli:main" == command.value
+    assert callable(scgan_nb.workflow.cli.main)
+
+
 def test_imports_are_declared():
-    "Whatever the package imports stands in pyproject.toml; that another dependency happens to bring it is not enough."
+    """What is imported stands in pyproject.toml, even when another dependency brings it."""
     declared = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"]
     declared = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in declared}
     provides = importlib.metadata.packages_distributions()
@@ -202,9 +221,9 @@ def test_settings_agree():
     # pyproject.toml takes the version from the package
     assert "version" in PROJECT["dynamic"] and settings["version"] == scgan_nb.__version__
     assert PROJECT["requires-python"].startswith(f">={settings['min_python']}")
-    assert (
-        settings["update_pyproject"] == "False" and settings["allowed_cell_metadata_keys"] == "tags"
-    )
+    assert settings["update_pyproject"] == "False"
+    assert settings["allowed_cell_metadata_keys"] == "tags"
+    assert settings["allowed_metadata_keys"] == "scgan_nb"
 
 
 def test_wheel_is_complete(published, tmp_path):
@@ -214,16 +233,8 @@ def test_wheel_is_complete(published, tmp_path):
             copy = source / path.relative_to(TOP)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
-    python(
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(tmp_path),
-        str(source),
-        cwd=tmp_path,
-    )
+    how = ["--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    python("-m", "build", *how, str(source), cwd=tmp_path)
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = {
@@ -232,11 +243,10 @@ def test_wheel_is_complete(published, tmp_path):
         if path.is_relative_to(TOP / "scgan_nb")
     }
     assert "scgan_nb/resources/pbmc3k.h5ad" in ours
-    assert {name for name in ours if name.endswith(".py") or "/data/" in name} <= names
+    assert ours - names == set()
     assert {"LICENSE", "NOTICE", "entry_points.txt"} <= {Path(name).name for name in names}
-    assert not [
-        name for name in names if not name.startswith("scgan_nb")
-    ]  # no tests, no notebooks beside the package
+    # no tests, no notebooks beside the package
+    assert [name for name in names if not name.startswith("scgan_nb")] == []
 
 
 # --- locks, and what is published

@@ -1,21 +1,25 @@
-"""The figures of papers/: what is committed is whole and true, the check can fail, and the command keeps failures apart."""
+"""The figures of papers/: committed outputs are current, the check can fail, one failure is isolated."""
 
 import shutil
 
 import pytest
-
 from conftest import ROOT
-from scgan_nb.workflow import papers as reproduce
+
 from scgan_nb.core.files import read_json, write_json
+from scgan_nb.workflow import paper_runs
+from scgan_nb.workflow import papers as notebooks
+from scgan_nb.workflow.cache import digest
+from scgan_nb.workflow.figures import Figure
+from scgan_nb.workflow.scales import SCALES
 
 PAPERS = ROOT / "papers"
-FIGURES = reproduce.figures(PAPERS) if PAPERS.exists() else {}
+FIGURES = notebooks.figures(PAPERS) if PAPERS.exists() else {}
 
 
 def cell(kind, source, **metadata):
     return {
         "cell_type": kind,
-        "id": reproduce.digest(source)[:8],
+        "id": digest(source)[:8],
         "metadata": metadata,
         "source": source,
     } | ({"outputs": [], "execution_count": None} if kind == "code" else {})
@@ -32,7 +36,7 @@ def notebook(*code):
         "cells": [
             cell("markdown", "# Figure 1\n\n> It runs.\n\nPublished: 1."),
             cell("code", 'scale = "demo"\nseed = 0', tags=["parameters"]),
-            cell("code", "from scgan_nb import reproduce\nfig = reproduce.Figure(scale, seed)"),
+            cell("code", "from scgan_nb.workflow.figures import Figure\nfig = Figure(scale, seed)"),
             *(cell("code", c) for c in code),
             cell(
                 "code",
@@ -43,15 +47,8 @@ def notebook(*code):
 
 
 def run(papers, *names, **kw):
-    return reproduce.run(
-        names,
-        "smoke",
-        out=papers,
-        cache=papers.parent / "cache",
-        papers=papers,
-        progress=False,
-        **kw,
-    )
+    settings = paper_runs.RunSettings("smoke", kw.pop("parameters", {}), papers.parent / "cache")
+    return paper_runs.run_figures(names, settings, papers=papers, out=papers, progress=False, **kw)
 
 
 @pytest.fixture(scope="module")
@@ -79,30 +76,30 @@ def test_there_are_the_figures_that_people_ask_for():
 
 
 def test_committed_figures_are_whole_and_true():
-    assert reproduce.problems(PAPERS) == []
+    assert paper_runs.problems(PAPERS) == []
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_says_what_is_claimed_and_calls_what_there_is(name):
     figure = read_json(FIGURES[name])
-    assert all(reproduce.heading(figure).values())
+    assert all(notebooks.heading(figure).values())
     assert [
-        n for n in reproduce._called(figure) if reproduce._signature(n).endswith(" missing")
+        n for n in notebooks.called_names(figure) if notebooks.signature_of(n).endswith(" missing")
     ] == []
     assert not [c for c in figure["cells"] if "".join(c["source"]).count("\n") > 40]
 
 
 def test_what_was_run_is_accepted_and_a_failure_leaves_its_notebook(executed):
-    assert reproduce.problems(executed) == []
+    assert paper_runs.problems(executed) == []
     kept = read_json(executed / "toy2030" / "fig1.json")
-    assert kept["rows"][0]["value"] == reproduce.SCALES["smoke"].figure and {
+    assert kept["rows"][0]["value"] == SCALES["smoke"].figure and {
         "hashes",
         "version",
         "seconds",
         "hardware",
         "data",
     } <= set(kept)
-    assert not (executed / "toy2030" / "fig2.json").exists() and not reproduce._errors(
+    assert not (executed / "toy2030" / "fig2.json").exists() and not notebooks.error_outputs(
         read_json(executed / "toy2030" / "fig2.ipynb")
     )
     table = (executed / "README.md").read_text()
@@ -115,9 +112,9 @@ def test_run_again_only_if_something_changed(papers):
     assert run(papers, "fig1", parameters={"seed": 2}) == {"toy2030/fig1": "run"}
     assert (
         read_json(papers / "toy2030" / "fig1.json")["rows"][0]["value"]
-        == reproduce.SCALES["smoke"].figure + 2
+        == SCALES["smoke"].figure + 2
     )
-    assert reproduce.problems(papers) == []
+    assert paper_runs.problems(papers) == []
     with pytest.raises(RuntimeError, match="has no parameter 'sead'; it has: scale, seed"):
         run(papers, parameters={"sead": 1})
 
@@ -131,7 +128,7 @@ def test_run_again_only_if_something_changed(papers):
         ("interface", "older than its interface"),
         ("numbers", "different numbers"),
         ("no json", "no fig1.json"),
-        ("table", "README.md is not what the figures say"),
+        ("table", "README.md differs from what the figures say"),
     ],
 )
 def test_the_check_finds(papers, monkeypatch, harm, complaint):
@@ -152,21 +149,22 @@ def test_the_check_finds(papers, monkeypatch, harm, complaint):
     elif harm == "table":
         (papers / "README.md").write_text("| all | agrees |")
     elif harm == "interface":
-        monkeypatch.setattr(reproduce.Figure, "finish", lambda self, quietly: None)
+        monkeypatch.setattr(Figure, "finish", lambda self, quietly: None)
     write_json(path, figure)
     write_json(beside, kept)
     if harm == "no json":
         beside.unlink()
     if harm in ("numbers", "no json"):
-        reproduce.write_readme(papers)
-    wrong = reproduce.problems(papers)
+        paper_runs.write_readme(papers)
+    wrong = paper_runs.problems(papers)
     assert len(wrong) == 1 and complaint in wrong[0]
     with pytest.raises(ValueError, match=complaint):
-        reproduce.check(papers)
+        paper_runs.check(papers)
 
 
 def test_installed_without_papers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "site" / "scgan_nb" / "reproduce.py"))
+    installed = str(tmp_path / "site" / "scgan_nb" / "workflow" / "scales.py")
+    monkeypatch.setattr(notebooks.inspect, "getfile", lambda thing: installed)
     with pytest.raises(FileNotFoundError, match="run this in a checkout of the source"):
-        reproduce.command(["--scale", "smoke"])
+        paper_runs.command(["--scale", "smoke"])

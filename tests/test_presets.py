@@ -39,9 +39,9 @@ def two_sides(pbmc):
 def preset(two_sides):
     from scgan_nb.evaluation.protocols.runner import run_protocol
 
-    return lambda name, repeats=5: run_protocol(name, *real_first(two_sides), repeats=repeats, trees=TREES, seed=0)[
-        "metrics"
-    ]
+    return lambda name, repeats=5: run_protocol(
+        name, *real_first(two_sides), repeats=repeats, trees=TREES, seed=0
+    )["metrics"]
 
 
 def real_first(cells):

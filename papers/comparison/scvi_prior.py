@@ -1,23 +1,25 @@
-"""Cells from the prior of an scVI model, as a peer to compare with.
+"""Cells from the prior of an scVI model, for a comparison.
 
-scVI (Lopez et al. 2018, Nature Methods 15:1053) is an autoencoder: it is made for describing cells that exist, and its
-public interface samples only cells of the data it was given (posterior predictive samples). A generator makes cells from
-noise. This script takes scVI at its word as a generative model: after training,
+scVI (Lopez et al. 2018, Nature Methods 15:1053) is an autoencoder that describes existing cells. Its
+public interface samples only cells of the data it was given (posterior predictive samples). A
+generator makes cells from noise. This script therefore uses scVI as a generative model. After
+training,
 
-    z ~ N(0, I),   library size ~ those of the training cells, with replacement,   counts ~ the decoder's distribution,
+    z ~ N(0, I),  library size ~ those of the training cells,  counts ~ the decoder's distribution,
 
-with scVI's defaults (10 latent dimensions, one hidden layer of 128, zero-inflated negative binomial, observed library
-sizes). No batch and no labels are given to the model. So nothing can be asked of it by label, and the cells that come out
-have none; library sizes are drawn without regard to z, which the model does not tie together.
+with scVI's defaults (10 latent dimensions, one hidden layer of 128, zero-inflated negative binomial,
+observed library sizes). The model gets no batch and no labels, so the generated cells have no labels.
+Library sizes are drawn independently of z.
 
-It needs scvi-tools, which brings PyTorch, and is best kept in an environment of its own:
+It needs scvi-tools, which brings PyTorch, and is best installed in an environment of its own:
 
     python -m venv scvi && scvi/bin/pip install "scvi-tools>=1.3"
-    scvi/bin/python papers/comparison/scvi_prior.py --train train.h5ad --out scvi.h5ad --cells 2000 --seed 0
+    scvi/bin/python papers/comparison/scvi_prior.py --train train.h5ad --out scvi.h5ad
 
-`--train` holds counts in X or layers["counts"]. Counts from `--out` can be judged like any others:
+`--train` holds counts in X or layers["counts"]. The counts in `--out` are evaluated like any others:
 
-    scgan_nb.evaluate(scgan_nb.baselines.read_generated("scvi.h5ad"), holdout, train=train)
+    from scgan_nb.evaluation.baselines import read_generated
+    scgan_nb.evaluate(holdout, read_generated("scvi.h5ad"), train=train)
 """
 
 import argparse
@@ -26,24 +28,23 @@ from pathlib import Path
 
 
 def read_counts(path):
-    "AnnData of raw counts from .h5ad: layers['counts'] if there, else X, which must be whole numbers."
+    """AnnData of raw counts from .h5ad: layers["counts"] if there, else X."""
     import anndata
     import numpy as np
     import scipy.sparse as sp
 
     cells = anndata.read_h5ad(path)
-    x = sp.csr_matrix(
-        cells.layers["counts"] if "counts" in cells.layers else cells.X, dtype=np.float32
-    )
+    x = sp.csr_matrix(cells.layers.get("counts", cells.X), dtype=np.float32)
     if (x.data < 0).any() or (x.data % 1 != 0).any():
         raise SystemExit(
-            f"{path}: the values are not counts (whole numbers, none negative); give raw counts in X or layers['counts']"
+            f"{path}: the values are not counts (whole numbers, none negative); "
+            "give raw counts in X or layers['counts']"
         )
     return anndata.AnnData(x, obs=cells.obs[[]].copy(), var=cells.var.copy())
 
 
 def train(cells, epochs, seed):
-    "A trained scVI model of all `cells`; `epochs` None is scVI's own rule, 400 for up to 20,000 cells."
+    """A trained scVI model of all `cells`; `epochs` None for scVI's own rule."""
     import scvi
 
     scvi.settings.seed = seed
@@ -56,7 +57,7 @@ def train(cells, epochs, seed):
 
 
 def sample_prior(model, depths, seed, at_once=512):
-    "Counts, CSR float32 [cells, genes], of one cell for each library size in `depths`, from z ~ N(0, I)."
+    """Counts, CSR float32 [cells, genes], one cell for each library size in `depths`."""
     import numpy as np
     import scipy.sparse as sp
     import torch
@@ -76,30 +77,34 @@ def sample_prior(model, depths, seed, at_once=512):
 
 
 def main():
-    say = argparse.ArgumentParser(description="Train scVI on counts and draw cells from its prior.")
-    say.add_argument(
+    parser = argparse.ArgumentParser(
+        description="Train scVI on counts and draw cells from its prior."
+    )
+    parser.add_argument(
         "--train", required=True, help="training cells, .h5ad with counts in X or layers['counts']"
     )
-    say.add_argument(
+    parser.add_argument(
         "--out", required=True, help="where the generated cells go, .h5ad with counts in X"
     )
-    say.add_argument("--cells", type=int, default=1000, help="cells to draw (default 1000)")
-    say.add_argument("--seed", type=int, default=0, help="seed of training and drawing (default 0)")
-    say.add_argument(
+    parser.add_argument("--cells", type=int, default=1000, help="cells to draw (default 1000)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of training and drawing (default 0)"
+    )
+    parser.add_argument(
         "--epochs",
         type=int,
         default=None,
         help="passes over the training cells (default: scVI's own rule)",
     )
-    given = say.parse_args()
+    given = parser.parse_args()
     if given.cells < 1:
-        say.error("--cells must be at least 1")
+        parser.error("--cells must be at least 1")
     if given.epochs is not None and given.epochs < 1:
-        say.error("--epochs must be at least 1")
+        parser.error("--epochs must be at least 1")
     if not Path(given.train).exists():
-        say.error(f"there is no file {given.train}")
+        parser.error(f"there is no file {given.train}")
     if Path(given.out).suffix != ".h5ad":
-        say.error("--out must end in .h5ad")
+        parser.error("--out must end in .h5ad")
 
     import anndata
     import numpy as np
@@ -134,8 +139,9 @@ def main():
     made.write_h5ad(partial, compression="gzip")
     os.replace(partial, given.out)
     print(
-        f"{given.out}: {made.n_obs:,} cells x {made.n_vars:,} genes; real cells have {real.mean():,.0f} counts on average, "
-        f"these {made.X.sum() / made.n_obs:,.0f}; {len(elbo)} epochs"
+        f"{given.out}: {made.n_obs:,} cells x {made.n_vars:,} genes; real cells have "
+        f"{real.mean():,.0f} counts on average, these {made.X.sum() / made.n_obs:,.0f}; "
+        f"{len(elbo)} epochs"
     )
 
 

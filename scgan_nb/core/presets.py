@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from .parameters import Experiment, InputDs, ModelParams, TrainingParams, parse
 
@@ -84,7 +85,7 @@ def experiment_of(**settings) -> Experiment:
     return parse(Experiment, tree)
 
 # %% ../../nbs/core/presets.ipynb #6bd436ee
-_MINUTES: dict[str, object] = {
+_MINUTES: dict[str, Any] = {
     "res": 0.15,
     "highly_variable_genes": 1000,
     "min_genes": 10,
@@ -104,7 +105,7 @@ _MINUTES: dict[str, object] = {
     "summary_freq": 100,
     "save_freq": 500,
 }
-_PUBLISHED: dict[str, object] = {
+_PUBLISHED: dict[str, Any] = {
     "res": 0.15,
     "highly_variable_genes": None,
     "min_genes": 10,
@@ -124,11 +125,11 @@ _PUBLISHED: dict[str, object] = {
     "summary_freq": 50,
     "save_freq": 1000,
 }
-PRESETS: dict[str, dict[str, object]] = {"minutes": _MINUTES, "published": _PUBLISHED}
+PRESETS: dict[str, dict[str, Any]] = {"minutes": _MINUTES, "published": _PUBLISHED}
 DEFAULT_PRESET = "minutes"
 
 # %% ../../nbs/core/presets.ipynb #3f903e6c
-def preset_settings(preset: str = DEFAULT_PRESET) -> dict[str, object]:
+def preset_settings(preset: str = DEFAULT_PRESET) -> dict[str, Any]:
     """The settings of a preset, as a copy that may be changed.
 
     Parameters
@@ -151,8 +152,8 @@ def preset_settings(preset: str = DEFAULT_PRESET) -> dict[str, object]:
         for name, value in PRESETS[preset].items()
     }
 
-
-def with_preset(preset: str, given: Mapping[str, object]) -> dict[str, object]:
+# %% ../../nbs/core/presets.ipynb #e81dbddc
+def with_preset(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a preset, replaced or completed by those that are given.
 
     Parameters
@@ -179,7 +180,7 @@ def with_preset(preset: str, given: Mapping[str, object]) -> dict[str, object]:
         settings["res"] = None
     return settings
 
-# %% ../../nbs/core/presets.ipynb #24bb3499
+# %% ../../nbs/core/presets.ipynb #7fc68339
 VALIDATION_SHARE = 0.25
 
 
@@ -208,4 +209,4 @@ def validation_cells(n_cells: int, asked: int | None = None, preset: str = DEFAU
     """
     if asked is not None:
         return asked
-    return min(int(preset_settings(preset)["valid_cells"]), int(n_cells * VALIDATION_SHARE))
+    return min(preset_settings(preset)["valid_cells"], int(n_cells * VALIDATION_SHARE))

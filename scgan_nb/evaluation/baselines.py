@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 import numpy as np
-from ..generation.sampling import plan_labels
+from ..data.labels import plan_labels
 from .metrics import Space, check_linear
-from ..data.preprocessing import labels_from_column
+from ..data.labels import labels_from_column
 from ..data.readers import ReadError, read
 from .alignment import undo_log1p
 

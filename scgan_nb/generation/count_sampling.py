@@ -5,6 +5,7 @@
 # %% ../../nbs/generation/count_sampling.ipynb #e87602a9
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ['MAX_DEPTH', 'given_depths', 'draw_depths', 'round_keeping_sums', 'th
 MAX_DEPTH = 1e9
 
 
-def given_depths(depth, total: int) -> np.ndarray:
+def given_depths(depth: float | Sequence[float], total: int) -> np.ndarray:
     """The library sizes that a caller gives, checked.
 
     Parameters
@@ -57,9 +58,12 @@ def given_depths(depth, total: int) -> np.ndarray:
         )
     return np.broadcast_to(np.rint(depths).astype(np.int64), (total,)).copy()
 
-
+# %% ../../nbs/generation/count_sampling.ipynb #2ab4e3b2
 def draw_depths(
-    training_metadata: AnnData, plan: np.ndarray | int, depth=None, seed: int = 0
+    training_metadata: AnnData,
+    plan: np.ndarray | int,
+    depth: float | Sequence[float] | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """Library size of each cell to be generated.
 
@@ -83,7 +87,7 @@ def draw_depths(
         return given_depths(depth, total)
     rng = np.random.default_rng([seed, 1])
     sizes = np.rint(training_metadata.obs["n_counts"].to_numpy()).astype(np.int64)
-    if np.isscalar(plan):
+    if not isinstance(plan, np.ndarray):
         return rng.choice(sizes, total)
     codes = training_metadata.obs["cluster"].cat.codes.to_numpy()
     depths = np.zeros(total, np.int64)
@@ -92,7 +96,7 @@ def draw_depths(
         depths[cells] = rng.choice(sizes[codes == label_id], cells.sum())
     return depths
 
-# %% ../../nbs/generation/count_sampling.ipynb #43275ea7
+# %% ../../nbs/generation/count_sampling.ipynb #34555d43
 def round_keeping_sums(
     values: np.ndarray, rows: np.ndarray, sums: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
@@ -130,7 +134,7 @@ def round_keeping_sums(
     rounded[order] = in_order
     return rounded
 
-# %% ../../nbs/generation/count_sampling.ipynb #a974b697
+# %% ../../nbs/generation/count_sampling.ipynb #c0cabdfa
 def thin_counts(counts: csr_matrix, depths: np.ndarray, rng: np.random.Generator) -> None:
     """Remove molecules at random, in place, from the cells that have more than `depths`.
 
@@ -147,13 +151,13 @@ def thin_counts(counts: csr_matrix, depths: np.ndarray, rng: np.random.Generator
                 of_cell, depths[i], method="marginals"
             )
 
-# %% ../../nbs/generation/count_sampling.ipynb #c0cabdfa
+# %% ../../nbs/generation/count_sampling.ipynb #b99da534
 def _scale_rows(values: np.ndarray, rows: np.ndarray, sums: np.ndarray) -> np.ndarray:
     "`values` [n] scaled so that those of each row have its sum; rows of zeros stay zero."
     now = np.bincount(rows, values, len(sums))
     return values * np.divide(sums, now, out=np.zeros(len(sums)), where=now > 0)[rows]
 
-
+# %% ../../nbs/generation/count_sampling.ipynb #cd04505e
 def draw_counts(
     profiles: csr_matrix,
     depths: np.ndarray,
@@ -191,7 +195,6 @@ def draw_counts(
     expressed = np.diff(profiles.indptr)
     total = depths if asked is None else np.maximum(depths, asked)
     rows = np.repeat(np.arange(len(expressed)), expressed)
-
     in_advance = (expressed <= total).astype(np.int64)  # one molecule for each expressed gene
     left = total - in_advance * expressed
     scaled = _scale_rows(profiles.data.astype(np.float64), rows, total)

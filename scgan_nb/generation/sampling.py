@@ -51,7 +51,7 @@ def collect_training_metadata(processed: AnnData) -> AnnData:
     obs.index = [str(i) for i in range(len(obs))]
     return ad.AnnData(obs=obs, var=processed.var.copy())
 
-
+# %% ../../nbs/generation/sampling.ipynb #cd5f63ee
 def label_names(training_metadata: AnnData) -> list[str]:
     """The labels of a model, in label-id order."""
     return list(training_metadata.obs["cluster"].cat.categories)
@@ -63,7 +63,7 @@ def shares_of(training_metadata: AnnData) -> np.ndarray:
     cells = np.bincount(codes, minlength=len(label_names(training_metadata)))
     return cells / training_metadata.n_obs
 
-# %% ../../nbs/generation/sampling.ipynb #19f29c70
+# %% ../../nbs/generation/sampling.ipynb #2ca5ef25
 CHUNK = 512
 
 
@@ -81,7 +81,7 @@ def compiled_chunk(generator: Generator) -> Callable:
     """
     import tensorflow as tf
 
-    from scgan_nb.models.networks import library_size_factors
+    from scgan_nb.models.layers import library_size_factors
 
     if hasattr(generator, "make_chunk"):
         return generator.make_chunk
@@ -100,7 +100,7 @@ def compiled_chunk(generator: Generator) -> Callable:
     generator.make_chunk = make
     return make
 
-# %% ../../nbs/generation/sampling.ipynb #2ca5ef25
+# %% ../../nbs/generation/sampling.ipynb #3746adac
 def chunk_to_csr(values: np.ndarray, positions: np.ndarray, cells: int, genes: int) -> csr_matrix:
     """The first `cells` rows of a chunk as a sparse matrix.
 
@@ -128,12 +128,12 @@ def chunk_to_csr(values: np.ndarray, positions: np.ndarray, cells: int, genes: i
     profiles.eliminate_zeros()
     return profiles
 
-# %% ../../nbs/generation/sampling.ipynb #3746adac
+# %% ../../nbs/generation/sampling.ipynb #c30dd530
 def count_cells(plan: np.ndarray | int) -> int:
     """Number of cells in a plan: label ids [cells], or the number itself."""
-    return int(plan) if np.isscalar(plan) else len(plan)
+    return len(plan) if isinstance(plan, np.ndarray) else int(plan)
 
-
+# %% ../../nbs/generation/sampling.ipynb #ceefbb4a
 def sample_profiles(
     generator: Generator, plan: np.ndarray | int, seed: int = 0
 ) -> Iterator[csr_matrix]:
@@ -158,7 +158,7 @@ def sample_profiles(
     """
     import tensorflow as tf
 
-    from scgan_nb.models.training_step import key
+    from scgan_nb.models.losses import key
 
     total = count_cells(plan)
     make = compiled_chunk(generator)
@@ -167,15 +167,18 @@ def sample_profiles(
         start = i * CHUNK
         cells = min(CHUNK, total - start)
         labels = None
-        if not np.isscalar(plan):
+        if isinstance(plan, np.ndarray):
             padded = np.pad(plan[start : start + cells], (0, CHUNK - cells))
             labels = tf.constant(padded, tf.int32)
         return cells, *make(key(seed, "cells", i), labels)
 
+    if not total:
+        return
     chunks = -(-total // CHUNK)
     with ThreadPoolExecutor(1) as background:
-        pending = background.submit(chunk, 0) if chunks else None
+        pending = background.submit(chunk, 0)
         for i in range(chunks):
             cells, values, positions = pending.result()
-            pending = background.submit(chunk, i + 1) if i + 1 < chunks else None
+            if i + 1 < chunks:
+                pending = background.submit(chunk, i + 1)
             yield chunk_to_csr(values.numpy(), positions.numpy(), cells, generator.genes)

@@ -5,7 +5,7 @@
 # %% ../../nbs/generation/writing.ipynb #bd56e4d4
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ['CELLS_SCHEMA', 'FORMATS', 'CHUNKS_PER_WRITE', 'PlannedCells', 'plan_cells', 'generate_chunks', 'generate_cells',
            'require_cell_format', 'write_cells', 'open_cell_file', 'append_rows', 'stream_cells']
 
-# %% ../../nbs/generation/writing.ipynb #61115f9e
+# %% ../../nbs/generation/writing.ipynb #7792f2e3
 CELLS_SCHEMA = 1
 
 
@@ -56,13 +56,13 @@ class PlannedCells:
     seed: int
     cells: AnnData
 
-
+# %% ../../nbs/generation/writing.ipynb #67d2f1a1
 def plan_cells(
     generator: Generator,
     training_metadata: AnnData,
-    cells_no,
+    cells_no: int | Sequence[int] | Mapping[str, int],
     *,
-    depth=None,
+    depth: float | Sequence[float] | None = None,
     counts: bool = True,
     seed: int = 0,
     provenance: dict | None = None,
@@ -96,7 +96,7 @@ def plan_cells(
     )
     return PlannedCells(plan, real, given, counts, seed, cells)
 
-# %% ../../nbs/generation/writing.ipynb #7792f2e3
+# %% ../../nbs/generation/writing.ipynb #11619099
 def _annotations(plan: np.ndarray | int, names: list[str] | None, depths: np.ndarray | None):
     "The obs of generated cells."
     import pandas as pd
@@ -115,7 +115,7 @@ def _provenance(seed: int) -> dict:
 
     return {"schema": CELLS_SCHEMA, "version": version("scgan_nb"), "seed": seed}
 
-# %% ../../nbs/generation/writing.ipynb #906914bd
+# %% ../../nbs/generation/writing.ipynb #1ee07b61
 def generate_chunks(
     generator: Generator, planned: PlannedCells, progress: bool = False
 ) -> Iterator[tuple]:
@@ -148,13 +148,13 @@ def generate_chunks(
             start = rows.stop
             bar.update(profiles.shape[0])
 
-
+# %% ../../nbs/generation/writing.ipynb #8a7ac2a0
 def generate_cells(
     generator: Generator,
     training_metadata: AnnData,
-    cells_no,
+    cells_no: int | Sequence[int] | Mapping[str, int],
     *,
-    depth=None,
+    depth: float | Sequence[float] | None = None,
     counts: bool = True,
     seed: int = 0,
     provenance: dict | None = None,
@@ -192,15 +192,14 @@ def generate_cells(
         seed=seed,
         provenance=provenance,
     )
-    chunks = generate_chunks(generator, planned, progress)
-    profiles, drawn = zip(*chunks, strict=True)
+    profiles, drawn = zip(*generate_chunks(generator, planned, progress), strict=True)
     cells = planned.cells
     cells.X = sp.vstack(profiles, format="csr")
     if counts:
         cells.layers["counts"] = sp.vstack(drawn, format="csr")
     return cells
 
-# %% ../../nbs/generation/writing.ipynb #b7d51533
+# %% ../../nbs/generation/writing.ipynb #bd5762f4
 FORMATS = (".h5ad", ".zarr")
 
 
@@ -249,7 +248,7 @@ def write_cells(cells: AnnData, path: str | Path) -> Path:
             cells.write_h5ad(temporary, compression="gzip")
     return path
 
-# %% ../../nbs/generation/writing.ipynb #bd5762f4
+# %% ../../nbs/generation/writing.ipynb #084d1e9b
 CHUNKS_PER_WRITE = 8
 
 
@@ -266,7 +265,7 @@ def open_cell_file(path: Path, suffix: str) -> Iterator:
     with h5py.File(path, "w") as file:
         yield file
 
-
+# %% ../../nbs/generation/writing.ipynb #6b8d6648
 def append_rows(file, place: str, matrices: list) -> None:
     """Append sparse rows to the matrix at a place of an open AnnData file; make it if necessary.
 
@@ -286,14 +285,14 @@ def append_rows(file, place: str, matrices: list) -> None:
     rows.indptr = rows.indptr.astype(np.int64)  # room for more than 2**31 values
     write_elem(file, place, rows, dataset_kwargs={"chunks": (1 << 18,)})
 
-# %% ../../nbs/generation/writing.ipynb #2e3addc7
+# %% ../../nbs/generation/writing.ipynb #e685157a
 def stream_cells(
     path: str | Path,
     generator: Generator,
     training_metadata: AnnData,
-    cells_no,
+    cells_no: int | Sequence[int] | Mapping[str, int],
     *,
-    depth=None,
+    depth: float | Sequence[float] | None = None,
     counts: bool = True,
     seed: int = 0,
     provenance: dict | None = None,
@@ -334,7 +333,7 @@ def stream_cells(
         _write_chunks(file, planned, generate_chunks(generator, planned, progress))
     return path
 
-
+# %% ../../nbs/generation/writing.ipynb #45b8c23b
 def _write_chunks(file, planned: PlannedCells, chunks: Iterator[tuple]) -> None:
     from itertools import islice
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from ..core.files import atomic_path
-from ..models.training_step import WGAN, compile_step, learning_rate
+from ..models.training_step import WGAN, compile_step
+from ..models.optimizers import learning_rate
 
 # %% auto #0
 __all__ = ['SCHEMA', 'BACKGROUND_BYTES', 'ENOUGH', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints',

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import numpy as np
 
@@ -34,18 +34,20 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
+    from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.training.trainer import Trainer
 
 # %% auto #0
-__all__ = ['P', 'RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
+__all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
            'current_name', 'history_table', 'describe_model', 'require_changeable', 'training_batches', 'make_trainer',
-           'require_own_job', 'require_training', 'provenance', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
+           'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'start_from_counts', 'ScGAN',
+           'CscGAN', 'prepare_same_data', 'load']
 
-# %% ../../nbs/workflow/api.ipynb #ba85c177
-P = ParamSpec("P")
+# %% ../../nbs/workflow/api.ipynb #029c9c69
+_F = TypeVar("_F", bound=Callable)
 
 
-def fill_from_preset(function: Callable[P, None]) -> Callable[P, None]:
+def fill_from_preset(function: _F) -> _F:
     """Give each keyword that the caller leaves out the value of the preset.
 
     Parameters
@@ -66,19 +68,19 @@ def fill_from_preset(function: Callable[P, None]) -> Callable[P, None]:
     """
 
     @functools.wraps(function)
-    def filled(*args: P.args, **given: P.kwargs) -> None:
+    def filled(*args, **given):
         settings = with_preset(given.get("preset", DEFAULT_PRESET), given)
         if "valid_cells" not in given:
             settings["valid_cells"] = None  # the rule of `validation_cells` applies
         return function(*args, **settings)
 
-    return filled
+    return cast(_F, filled)
 
-# %% ../../nbs/workflow/api.ipynb #c7f2f8c8
+# %% ../../nbs/workflow/api.ipynb #962a404d
 _FIXED_BY_NETWORKS = frozenset({"optimizer", "precision"})
 _FIXED_BY_TRAINING = frozenset({"batch_size", "seed", "label_balance", "fake_labels", "xla"})
 
-
+# %% ../../nbs/workflow/api.ipynb #1bb6f1ff
 def change_training(training: TrainingParams, changes: dict) -> TrainingParams:
     """Training settings with some of them changed.
 
@@ -113,7 +115,7 @@ def change_training(training: TrainingParams, changes: dict) -> TrainingParams:
         at[leaf] = value
     return parse(TrainingParams, tree, "training")
 
-# %% ../../nbs/workflow/api.ipynb #be9c941d
+# %% ../../nbs/workflow/api.ipynb #5120f0bb
 RECORD_FILES = 10
 
 
@@ -135,7 +137,7 @@ def record_order(cells: int, seed: int) -> np.ndarray:
     file_of_cell[random_order(cells, seed)] = np.arange(cells) % RECORD_FILES
     return np.argsort(file_of_cell, kind="stable")
 
-# %% ../../nbs/workflow/api.ipynb #2172f0e6
+# %% ../../nbs/workflow/api.ipynb #3aadfe3a
 SPLITS = ("train", "valid", "test")
 
 
@@ -143,12 +145,8 @@ class _State:
     "What a model consists of."
 
     kind: str
-    experiment: Experiment
-    training_metadata: AnnData
-    trainer: Trainer | None
 
     def _set_up(self, experiment: Experiment, training_metadata: AnnData) -> None:
-        "Build untrained networks."
         from scgan_nb.models.networks import build
         from scgan_nb.models.training_step import WGAN
 
@@ -158,7 +156,7 @@ class _State:
             model, training_metadata.n_vars, len(self.labels), training.seed, training.precision
         )
         self.gan = WGAN(*networks, training.optimizer, model.lambd)
-        self.trainer = None
+        self.trainer: Trainer | None = None
         self._processed: AnnData | Path | None = None
         self._in_record_order = True
         self._loaded_from: Path | None = None
@@ -186,16 +184,11 @@ class _State:
         self._step = step
 
     @property
-    def balance(self) -> float:
-        """How far label shares in training move towards equal ones; 0 for a scGAN."""
-        return self.experiment.training.label_balance if self.gan.generator.clusters else 0.0
-
-    @property
     def is_trained(self) -> bool:
         """Whether the model has been trained; an untrained model generates noise only."""
         return self.step > 0 or self._loaded_from is not None
 
-# %% ../../nbs/workflow/api.ipynb #3aadfe3a
+# %% ../../nbs/workflow/api.ipynb #01917326
 def recorded_history(model: _State) -> dict[str, list]:
     """Everything that was recorded during training: name -> values."""
     return model.trainer.history if model.trainer else model._history
@@ -231,7 +224,7 @@ def history_table(model: _State, validation: bool) -> pd.DataFrame:
     table.insert(0, "step", table.pop("step").astype(int))
     return table
 
-# %% ../../nbs/workflow/api.ipynb #8aa74817
+# %% ../../nbs/workflow/api.ipynb #c18fab41
 class _RealCells(_State):
     "The real cells of a model, and the record of its training."
 
@@ -278,7 +271,7 @@ class _RealCells(_State):
         """Validation metrics: a row for every `validation_freq` steps; empty without any."""
         return history_table(self, validation=True)
 
-# %% ../../nbs/workflow/api.ipynb #c18fab41
+# %% ../../nbs/workflow/api.ipynb #54cebb19
 def describe_model(model: _State) -> str:
     """The printed form of a model: whether it is trained, its data, its networks."""
     sizes = model.experiment.model
@@ -291,7 +284,7 @@ def describe_model(model: _State) -> str:
         f"critic {'-'.join(map(str, sizes.critic_layers))}, library size {sizes.output_LSN}"
     )
 
-# %% ../../nbs/workflow/api.ipynb #54cebb19
+# %% ../../nbs/workflow/api.ipynb #a60790d1
 def require_changeable(now: TrainingParams, asked: TrainingParams, has_trainer: bool) -> None:
     """Refuse a change of a setting that has no effect any more.
 
@@ -312,10 +305,10 @@ def require_changeable(now: TrainingParams, asked: TrainingParams, has_trainer: 
                 f"{name} is {old} and cannot change to {new} any more; make a new model with it"
             )
 
-
-def training_batches(model: _RealCells):
+# %% ../../nbs/workflow/api.ipynb #56db99d8
+def training_batches(model: ScGAN) -> MemoryBatches:
     """Batches of the training cells of a model, a `MemoryBatches`."""
-    from scgan_nb.data.tfrecords import MemoryBatches
+    from scgan_nb.data.batches import MemoryBatches
 
     train = model.cells("train")
     if model._in_record_order:
@@ -326,7 +319,7 @@ def training_batches(model: _RealCells):
     return MemoryBatches(train.X, label_ids, training.batch_size, training.seed, model.balance)
 
 
-def make_trainer(model: _RealCells, batches=None) -> Trainer:
+def make_trainer(model: ScGAN, batches: MemoryBatches | None = None) -> Trainer:
     """A trainer for a model, at the model's step.
 
     Parameters
@@ -334,7 +327,7 @@ def make_trainer(model: _RealCells, batches=None) -> Trainer:
     model : a `ScGAN`.
     batches : batches of real cells; None for `training_batches`.
     """
-    from scgan_nb.data.tfrecords import balanced_shares
+    from scgan_nb.data.batches import balanced_shares
     from scgan_nb.generation.sampling import shares_of
     from scgan_nb.training.trainer import Trainer
 
@@ -346,16 +339,21 @@ def make_trainer(model: _RealCells, batches=None) -> Trainer:
     trainer.step, trainer.history = model.step, model._history or {"step": []}
     return trainer
 
-# %% ../../nbs/workflow/api.ipynb #fd432e50
+# %% ../../nbs/workflow/api.ipynb #c86dea56
 class _WithTrainer(_RealCells):
     "The trainer of a model."
+
+    @property
+    def balance(self) -> float:
+        """How far label shares in training move towards equal ones; 0 for a scGAN."""
+        return self.experiment.training.label_balance if self.gan.generator.clusters else 0.0
 
     def prepare(
         self,
         job: str | Path | None = None,
         on_validation: Sequence[Callable] = (),
         name: str = "training",
-        batches=None,
+        batches: MemoryBatches | None = None,
         **settings,
     ) -> Trainer:
         """The trainer of this model, made at the first call.
@@ -376,7 +374,7 @@ class _WithTrainer(_RealCells):
         require_changeable(self.experiment.training, training, self.trainer is not None)
         self.experiment = self.experiment.model_copy(update={"training": training})
         if self.trainer is None:
-            self.trainer = make_trainer(self, batches)
+            self.trainer = make_trainer(cast(ScGAN, self), batches)
         self.trainer.settings = self.experiment.training
         self.trainer.on_validation = list(on_validation)
         self.trainer.name = name
@@ -384,7 +382,7 @@ class _WithTrainer(_RealCells):
             self.trainer.job = Path(job)
         return self.trainer
 
-# %% ../../nbs/workflow/api.ipynb #a60790d1
+# %% ../../nbs/workflow/api.ipynb #c4f9d418
 def require_own_job(job: str | Path | None, step: int) -> None:
     """Refuse a job folder whose checkpoint is ahead of the model.
 
@@ -406,7 +404,16 @@ def require_own_job(job: str | Path | None, step: int) -> None:
             "to go on from there, or give another one"
         )
 
-# %% ../../nbs/workflow/api.ipynb #dc1849f4
+
+def note_new_moments(model: _State) -> None:
+    """Warn once if a loaded model goes on without the state of its optimizers."""
+    if not model._moments_saved:
+        warnings.warn(
+            "the state of the optimizers was not saved; their moments start anew", stacklevel=3
+        )
+        model._moments_saved = True
+
+# %% ../../nbs/workflow/api.ipynb #886d8626
 class _Training(_WithTrainer):
     "The `train` method."
 
@@ -418,7 +425,7 @@ class _Training(_WithTrainer):
         on_validation: Sequence[Callable] = (),
         progress: bool = True,
         **settings,
-    ):
+    ) -> Self:
         """Train until `max_steps` steps are done; called again with more steps, go on.
 
         Parameters
@@ -450,17 +457,13 @@ class _Training(_WithTrainer):
                 stacklevel=2,
             )
             return self
-        if not self._moments_saved:
-            warnings.warn(
-                "the state of the optimizers was not saved; their moments start anew", stacklevel=2
-            )
-            self._moments_saved = True
+        note_new_moments(self)
         if trainer.job:
             write_model_folder(trainer.job, self.experiment, self.training_metadata)
         trainer.run(progress=progress)
         return self
 
-# %% ../../nbs/workflow/api.ipynb #c86dea56
+# %% ../../nbs/workflow/api.ipynb #a8bc8196
 def require_training(model: _State, wish: str) -> None:
     """Raise ValueError unless a model is trained; `wish` names the method that was called."""
     if not model.is_trained:
@@ -477,20 +480,20 @@ def provenance(model: _State) -> dict:
         "training_data": (done.fingerprint if done else None) or "unknown",
     }
 
-# %% ../../nbs/workflow/api.ipynb #c4f9d418
+# %% ../../nbs/workflow/api.ipynb #5342f7af
 class _Generation(_Training):
     "Generation of cells."
 
     def generate(
         self,
-        cells_no,
+        cells_no: int | Sequence[int] | Mapping[str, int],
         path: str | Path | None = None,
         *,
-        depth=None,
+        depth: float | Sequence[float] | None = None,
         counts: bool = True,
         seed: int = 0,
         progress: bool = False,
-    ):
+    ) -> AnnData | Path:
         """Generate cells in memory, or into a file.
 
         Parameters
@@ -527,7 +530,7 @@ class _Generation(_Training):
             progress=progress,
         )
 
-# %% ../../nbs/workflow/api.ipynb #886d8626
+# %% ../../nbs/workflow/api.ipynb #1d249d05
 class _Storage(_Generation):
     "Saving and loading."
 
@@ -562,19 +565,19 @@ class _Storage(_Generation):
         return folder
 
     @classmethod
-    def load(cls, path: str | Path, adata: AnnData | str | Path | None = None):
+    def load(cls, path: str | Path, adata: AnnData | str | Path | None = None) -> ScGAN:
         """Read a model; see `scgan_nb.load`."""
         model = load(path, adata)
         if cls is not ScGAN and not isinstance(model, cls):
             raise ValueError(f"{path} holds a {model.kind}, not a {cls.kind}; use scgan_nb.load")
         return model
 
-# %% ../../nbs/workflow/api.ipynb #a8bc8196
+# %% ../../nbs/workflow/api.ipynb #82cb0c95
 class _FromProcessed(_Storage):
     "A model of processed cells."
 
     @classmethod
-    def from_processed(cls, processed: AnnData, experiment: Experiment):
+    def from_processed(cls, processed: AnnData, experiment: Experiment) -> ScGAN:
         """A model of processed cells, of the class that `model.type` names.
 
         Parameters
@@ -590,7 +593,36 @@ class _FromProcessed(_Storage):
         model._in_record_order = False
         return model
 
-# %% ../../nbs/workflow/api.ipynb #1d249d05
+# %% ../../nbs/workflow/api.ipynb #0b8d2777
+def start_from_counts(
+    model: _State, adata: AnnData | str | Path, preset: str, settings: dict
+) -> None:
+    """Read and preprocess counts, and build the networks of a model.
+
+    Parameters
+    ----------
+    model : a model without any state.
+    adata : AnnData of raw counts, or a path.
+    preset : gives the number of validation cells, where `settings` have None.
+    settings : flat name -> value.
+    """
+    from scgan_nb.data.preprocessing import preprocess
+    from scgan_nb.data.readers import read
+    from scgan_nb.generation.sampling import collect_training_metadata
+
+    source = str(adata) if isinstance(adata, (str, Path)) else "AnnData"
+    asked = settings.pop("valid_cells")
+    settings = settings | {"type": model.kind, "raw_input": source}
+    experiment_of(**settings)  # a mistake in a name is found before the counts are read
+    counts = read(adata, layer=settings["layer"], genome=settings.get("genome"))
+    settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
+    experiment = experiment_of(**settings)
+    processed, done = preprocess(counts, experiment.input_ds)
+    experiment = experiment.model_copy(update={"preprocessed": done})
+    model._set_up(experiment, collect_training_metadata(processed))
+    model._processed = processed
+
+# %% ../../nbs/workflow/api.ipynb #2ea6c525
 class _FromCounts(_FromProcessed):
     "A model made from raw counts."
 
@@ -622,32 +654,14 @@ class _FromCounts(_FromProcessed):
         summary_freq: int = 100,
         save_freq: int = 500,
         **settings,
-    ):
+    ) -> None:
         named = dict(locals())
         for name in ("self", "adata", "settings", "preset", "seed"):
             del named[name]
         seeds = dict.fromkeys(("split_seed", "clustering_seed", "training_seed"), seed)
-        self._start(adata, preset, seeds | named | settings)
+        start_from_counts(self, adata, preset, seeds | named | settings)
 
-    def _start(self, adata: AnnData | str | Path, preset: str, settings: dict) -> None:
-        "Read and preprocess counts, and build the networks."
-        from scgan_nb.data.preprocessing import preprocess
-        from scgan_nb.data.readers import read
-        from scgan_nb.generation.sampling import collect_training_metadata
-
-        source = str(adata) if isinstance(adata, (str, Path)) else "AnnData"
-        settings |= {"type": self.kind, "raw_input": source}
-        asked = settings.pop("valid_cells")
-        experiment_of(**settings)  # a mistake in a name is found before the counts are read
-        counts = read(adata, layer=settings["layer"], genome=settings.get("genome"))
-        settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
-        experiment = experiment_of(**settings)
-        processed, done = preprocess(counts, experiment.input_ds)
-        experiment = experiment.model_copy(update={"preprocessed": done})
-        self._set_up(experiment, collect_training_metadata(processed))
-        self.processed = processed
-
-# %% ../../nbs/workflow/api.ipynb #82cb0c95
+# %% ../../nbs/workflow/api.ipynb #a3ccbe3f
 class ScGAN(_FromCounts):
     """A generative model of single cells (Marouf et al. 2020), unconditional.
 
@@ -698,7 +712,7 @@ class ScGAN(_FromCounts):
     def __repr__(self) -> str:
         return describe_model(self)
 
-# %% ../../nbs/workflow/api.ipynb #2ea6c525
+# %% ../../nbs/workflow/api.ipynb #92405434
 class CscGAN(ScGAN):
     """A generative model of single cells by label (Marouf et al. 2020), conditional.
 
@@ -706,7 +720,10 @@ class CscGAN(ScGAN):
 
     Parameters
     ----------
-    adata, labels_key, preset, seed, layer, settings : see `ScGAN`, as all other parameters.
+    labels_key : column of obs with the labels; without it cells are clustered, and the clusters
+        ("0", "1", ...) are the labels.
+    adata, preset, seed, layer, settings, ... : all other parameters are those of `ScGAN`, with the
+        same defaults.
 
     Examples
     --------
@@ -722,7 +739,7 @@ class CscGAN(ScGAN):
 
 KINDS: dict[str, type[ScGAN]] = {"scGAN": ScGAN, "cscGAN": CscGAN}
 
-# %% ../../nbs/workflow/api.ipynb #92405434
+# %% ../../nbs/workflow/api.ipynb #b5aab0af
 def _require_same_data(experiment: Experiment, genes: list[str], processed: AnnData) -> None:
     "Refuse cells that are not those a model was trained on."
     for own, given in zip(genes, processed.var_names, strict=False):
@@ -741,7 +758,9 @@ def _require_same_data(experiment: Experiment, genes: list[str], processed: AnnD
         )
 
 
-def prepare_same_data(experiment: Experiment, genes: list[str], adata) -> AnnData:
+def prepare_same_data(
+    experiment: Experiment, genes: list[str], adata: AnnData | str | Path
+) -> AnnData:
     """Preprocess the data of a trained model again.
 
     Parameters
@@ -771,7 +790,7 @@ def prepare_same_data(experiment: Experiment, genes: list[str], adata) -> AnnDat
     _require_same_data(experiment, genes, processed)
     return processed
 
-# %% ../../nbs/workflow/api.ipynb #2e69fbb6
+# %% ../../nbs/workflow/api.ipynb #a4201926
 def _restore_model(stored: StoredModel) -> ScGAN:
     "A model with the weights of a stored one, and its optimizers where they were stored."
     from scgan_nb.training.trainer import restore

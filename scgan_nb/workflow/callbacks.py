@@ -14,9 +14,11 @@ from ..evaluation.metrics import Space, kernel_width, mmd, precision_recall, rf_
 from ..generation.writing import generate_cells
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
     from scgan_nb.models.networks import Generator
+    from scgan_nb.reporting.plots import CellMap
     from scgan_nb.training.trainer import Trainer
     from scgan_nb.workflow.api import ScGAN
 
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
 __all__ = ['FITTED_CELLS', 'MIN_VALIDATION_CELLS', 'MAP_CELLS', 'split_probe', 'probe_recall', 'control_name', 'Monitor',
            'TsnePictures']
 
-# %% ../../nbs/workflow/callbacks.ipynb #8b73fd74
+# %% ../../nbs/workflow/callbacks.ipynb #d22d9bbe
 FITTED_CELLS = 3_000
 MIN_VALIDATION_CELLS = 40
 
 
-def split_probe(z: np.ndarray, labels: AnnData, probe: int) -> dict[str, np.ndarray]:
+def split_probe(z: np.ndarray, labels: pd.Series, probe: int) -> dict[str, np.ndarray]:
     """The first cells of each label.
 
     Parameters
@@ -49,7 +51,7 @@ def split_probe(z: np.ndarray, labels: AnnData, probe: int) -> dict[str, np.ndar
         if (names == label).any()
     }
 
-
+# %% ../../nbs/workflow/callbacks.ipynb #d649bab4
 def probe_recall(z: np.ndarray, probe: dict[str, np.ndarray]) -> dict[str, float]:
     """The share of each label's probe that some cells come close to.
 
@@ -83,7 +85,7 @@ def control_name(metric: str) -> str:
     name, slash, label = metric.partition("/")
     return f"{name}_positive_control{slash}{label}"
 
-# %% ../../nbs/workflow/callbacks.ipynb #d649bab4
+# %% ../../nbs/workflow/callbacks.ipynb #5759099e
 class _ValidationCells:
     "The fixed validation cells, in a fixed space."
 
@@ -115,8 +117,42 @@ class _ValidationCells:
         ]
         return self.space.transform(train.X[np.sort(np.concatenate(chosen))])
 
-# %% ../../nbs/workflow/callbacks.ipynb #b4958895
-class Monitor:
+# %% ../../nbs/workflow/callbacks.ipynb #125e9143
+class _CellMetrics:
+    "Metrics of some cells beside fixed validation cells."
+
+    def __init__(self, model: ScGAN, max_cells: int, probe_cells: int, trees: int, seed: int):
+        self.model, self.trees, self.seed = model, trees, seed
+        self.validation = _ValidationCells(model, max_cells, probe_cells, seed)
+        self.positive_control = self._compare(self.validation.other_half) | probe_recall(
+            self.validation.training_cells, self.validation.probe
+        )
+
+    def _compare(self, z: np.ndarray) -> dict[str, float]:
+        "MMD and AUROC of cells in the space."
+        real = self.validation.real
+        auroc = rf_auroc(real, z, trees=self.trees, folds=3, seed=self.seed)
+        return {"mmd": mmd(real, z, self.validation.width), "rf_auroc": auroc}
+
+    def measure_cells(self, x) -> dict[str, float]:
+        """The metrics of some cells.
+
+        Parameters
+        ----------
+        x : matrix [cells, genes] on the scale of the training cells.
+
+        Returns
+        -------
+        `mmd`, `rf_auroc`, `recall/<label>` and `recall`; the positive control of each (see
+        `control_name`); and `score`, minus the MMD².
+        """
+        z = self.validation.space.transform(x)
+        found = self._compare(z) | probe_recall(z, self.validation.probe)
+        controls = {control_name(name): value for name, value in self.positive_control.items()}
+        return found | controls | {"score": -found["mmd"]}
+
+# %% ../../nbs/workflow/callbacks.ipynb #0d329f12
+class Monitor(_CellMetrics):
     """Validation metrics of a model while it trains; a callback for `on_validation`.
 
     Parameters
@@ -149,42 +185,15 @@ class Monitor:
         trees: int = 50,
         seed: int = 0,
     ):
-        self.model, self.trees, self.seed = model, trees, seed
-        self.validation = _ValidationCells(model, max_cells, probe_cells, seed)
-        self.positive_control = self._compare(self.validation.other_half) | probe_recall(
-            self.validation.training_cells, self.validation.probe
-        )
-
-    def _compare(self, z: np.ndarray) -> dict[str, float]:
-        "MMD and AUROC of cells in the space."
-        real = self.validation.real
-        auroc = rf_auroc(real, z, trees=self.trees, folds=3, seed=self.seed)
-        return {"mmd": mmd(real, z, self.validation.width), "rf_auroc": auroc}
-
-    def measure_cells(self, x) -> dict[str, float]:
-        """The metrics of some cells.
-
-        Parameters
-        ----------
-        x : matrix [cells, genes] on the scale of the training cells.
-
-        Returns
-        -------
-        `mmd`, `rf_auroc`, `recall/<label>` and `recall`; the positive control of each (see
-        `control_name`); and `score`, minus the MMD².
-        """
-        z = self.validation.space.transform(x)
-        found = self._compare(z) | probe_recall(z, self.validation.probe)
-        controls = {control_name(name): value for name, value in self.positive_control.items()}
-        return found | controls | {"score": -found["mmd"]}
+        super().__init__(model, max_cells, probe_cells, trees, seed)
 
     def measure(self, generator: Generator) -> dict[str, float]:
         """The metrics of as many generated cells as there are validation cells, by label."""
         names, codes = self.model.labels, self.validation.codes
         asked: int | dict[str, int] = len(codes)
         if generator.clusters:
-            cells = np.bincount(codes, minlength=len(names)).tolist()
-            asked = dict(zip(names, cells, strict=True))
+            numbers = np.bincount(codes, minlength=len(names)).tolist()
+            asked = dict(zip(names, numbers, strict=True))
         metadata = self.model.training_metadata
         cells = generate_cells(generator, metadata, asked, counts=False, seed=self.seed)
         return self.measure_cells(cells.X)
@@ -192,7 +201,7 @@ class Monitor:
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         return self.measure(trainer.gan.generator)
 
-# %% ../../nbs/workflow/callbacks.ipynb #29ae07d6
+# %% ../../nbs/workflow/callbacks.ipynb #abb2b1ac
 MAP_CELLS = 2_000
 
 
@@ -214,7 +223,7 @@ class TsnePictures:
 
     def __init__(self, model: ScGAN, job: str | Path):
         self.model, self.folder = model, Path(job) / "TSNE"
-        self.map = None
+        self.map: CellMap | None = None
 
     def __call__(self, trainer: Trainer) -> Path:
         from scgan_nb.reporting.plots import CellMap, tsne_picture

@@ -407,7 +407,7 @@ def compare(argv: list[str]) -> None:
     result = compare(given.holdout, given.generated, **options)
     _save(result, Path(given.out).expanduser() / "compare.html", result.headlines)
 
-# %% ../../nbs/workflow/cli.ipynb #62d600ad
+# %% ../../nbs/workflow/cli.ipynb #d4de3bf0
 def reproduce(argv: list[str]) -> None:
     """run the figures of the literature again
 
@@ -419,7 +419,7 @@ def reproduce(argv: list[str]) -> None:
     --------
     >>> reproduce(["marouf2020/fig3"])  # doctest: +SKIP
     """
-    from scgan_nb.workflow.papers import command
+    from scgan_nb.workflow.paper_runs import command
 
     command(argv)
 

@@ -249,7 +249,7 @@ def start_from(trainer: Trainer, checkpoint: str | None, folder: Path) -> None:
     if trainer.step:
         log.info("%s: goes on from step %s", folder.name, f"{trainer.step:,}")
 
-# %% ../../nbs/workflow/experiments.ipynb #22f7ee20
+# %% ../../nbs/workflow/experiments.ipynb #7b42987b
 MIN_PICTURE_CELLS = 4
 
 
@@ -268,7 +268,8 @@ def _callbacks(model: ScGAN, job: Path) -> list[Callable]:
 
 def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
     "The model of a processed folder and its trainer, at the step where training goes on."
-    from scgan_nb.data.tfrecords import MemoryBatches, open_records
+    from scgan_nb.data.batches import MemoryBatches
+    from scgan_nb.data.mapped_records import open_records
     from scgan_nb.workflow.api import ScGAN
 
     training, job = settings.training, folder / "job"

@@ -92,7 +92,7 @@ def original_checkpoint(path: Path) -> str | None:
     newest = max(found, key=lambda p: int(re.sub(r"\D", "", p.stem) or 0))
     return str(newest.with_suffix(""))
 
-
+# %% ../../nbs/workflow/model_files.ipynb #448fe762
 def read_original(path: str | Path) -> StoredModel:
     """Read a model that the original TensorFlow 1 program trained.
 
@@ -102,8 +102,8 @@ def read_original(path: str | Path) -> StoredModel:
 
     Raises
     ------
-    ValueError if the folder has no checkpoint, or lacks the processed cells, which hold the names
-    of the genes.
+    ValueError if the folder has no checkpoint, was not processed, or lacks the processed cells,
+    which hold the names of the genes.
     """
     import pandas as pd
     import tensorflow as tf
@@ -117,6 +117,10 @@ def read_original(path: str | Path) -> StoredModel:
         raise ValueError(f"{path} has no checkpoint of the original program (model-*.index)")
     folder = Path(prefix).parent.parent
     experiment = read_experiment(folder)
+    if experiment.preprocessed is None:
+        raise ValueError(
+            f"{folder / 'parameters.json'} has no `preprocessed` block; process it first"
+        )
     processed = folder / Path(experiment.input_ds.raw_input).name
     if not processed.exists():
         raise ValueError(
@@ -131,7 +135,7 @@ def read_original(path: str | Path) -> StoredModel:
     step = int(arrays["global_step"])
     return StoredModel(experiment, metadata, arrays, step, Path(prefix), processed=cells)
 
-# %% ../../nbs/workflow/model_files.ipynb #3ff4f412
+# %% ../../nbs/workflow/model_files.ipynb #f73ae7e7
 def read_model(path: str | Path) -> StoredModel:
     """Read a model folder, an experiment folder, or a checkpoint file in one of them.
 
@@ -172,7 +176,7 @@ def _read_model_json(folder: Path) -> dict:
         )
     return info
 
-# %% ../../nbs/workflow/model_files.ipynb #a3d8f576
+# %% ../../nbs/workflow/model_files.ipynb #56ebfc7f
 def find_processed_cells(stored: StoredModel) -> Path | None:
     """The file of processed cells in the experiment folder that a model belongs to.
 

@@ -5,7 +5,8 @@
 # %% ../../../nbs/evaluation/protocols/runner.ipynb #9b0afd86
 from __future__ import annotations
 import numpy as np
-from ...data.clustering import scale_library_sizes, highly_variable_genes
+from ...data.count_matrices import scale_library_sizes
+from ...data.gene_selection import highly_variable_genes
 from ..evaluate import _in_parallel
 from ..alignment import AlignedCells, align, interval
 from scgan_nb.evaluation.metrics import (
