@@ -24,7 +24,7 @@ __all__ = ['RAW_INPUT_FILE', 'FREE_SETTINGS', 'processed_file', 'processed_exper
            'first_difference', 'require_same_input', 'used_settings', 'require_same_training', 'lock_file',
            'lock_new_folder', 'lock_folder']
 
-# %% ../../nbs/workflow/experiment_folders.ipynb #d3293e3e
+# %% ../../nbs/workflow/experiment_folders.ipynb #3ecbcae5
 def processed_file(folder: str | Path, experiment: Experiment) -> Path:
     """Where an experiment folder keeps its processed cells: the name of the raw file, as `.h5ad`.
 
@@ -40,7 +40,7 @@ def processed_file(folder: str | Path, experiment: Experiment) -> Path:
     >>> processed_file("runs/a", experiment).name
     'pbmc.h5ad'
     """
-    from scgan_nb.data.datasets import raw_name
+    from scgan_nb.data.readers import raw_name
 
     return Path(folder) / f"{raw_name(experiment.input_ds.raw_input)}.h5ad"
 
