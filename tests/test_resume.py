@@ -1,4 +1,4 @@
-"""A training that is killed goes on from its last checkpoint, and ends where it would have ended."""
+"""A training that is killed goes on from its last checkpoint."""
 
 import logging
 import signal
@@ -9,7 +9,11 @@ import time
 import numpy as np
 import pytest
 
+<<<<<<< HEAD
 from scgan_nb.training.checkpoints import checkpoints, read_checkpoint
+=======
+from scgan_nb.training.trainer import checkpoints, read_checkpoint
+>>>>>>> wt-doors
 from scgan_nb.workflow.cli import main
 
 
@@ -27,7 +31,7 @@ def run(caplog):
 
 
 def start_and_kill(param, job, how, at_step):
-    """Start training in a process of its own and send it `how` once a checkpoint of at least `at_step` is there."""
+    """Start training in a new process and send it the signal `how` once it has saved `at_step`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "scgan_nb.workflow.cli", "--param", str(param), "--train"],
         stdout=subprocess.DEVNULL,
@@ -75,3 +79,6 @@ def test_resume_from_a_named_checkpoint(parameters, run, tmp_path):
     assert (folder / "job" / "model-8.safetensors").exists() and (
         folder / "job.old-1" / "model-6.safetensors"
     ).exists()
+    # interrupted and started again, it goes on from its own checkpoint, not from the named one
+    param, folder = parameters(max_steps=10, checkpoint=str(elsewhere))
+    assert "goes on from step 8" in run("--param", param, "--train")
