@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scgan_nb.core.parameters import read_experiment
+from scgan_nb.core.parameter_files import read_experiment
 from scgan_nb.workflow import cli
 from scgan_nb.workflow.experiment_folders import load_processed, lock_folder
 from scgan_nb.workflow.experiments import open_or_process
@@ -66,7 +66,7 @@ def test_flags_that_need_others(words, capsys):
 
 
 def test_protocol_and_its_former_name(capsys, monkeypatch):
-    from scgan_nb.reporting.report import evaluate as original
+    from scgan_nb.reporting.evaluate import evaluate as original
 
     found = {}
 

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+
 from conftest import ROOT
 
 ENTRY = {
@@ -40,13 +41,7 @@ def numbers_in(path):
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
-<<<<<<< HEAD
-    "Folder with train, holdout, generated (a Gaussian copula) and more (real cells), .h5ad of PBMC 3k over its 400 strongest genes; and the AnnData."
-    from scgan_nb.data.datasets import pbmc3k
-    from scgan_nb.evaluation.baselines import gaussian_copula
-=======
     """A folder with .h5ad files of PBMC 3k, its 400 strongest genes, and the AnnData by name.
->>>>>>> wt-report
 
     train, holdout and more are real cells; generated comes from a Gaussian copula.
     """
@@ -109,14 +104,8 @@ def test_flags_reach_the_report(asked, tmp_path):
 
 
 def test_everything_unless_fast_is_asked_for():
-<<<<<<< HEAD
-    import inspect
-
-    from scgan_nb.reporting import compare, report
-=======
     from scgan_nb.reporting.compare import compare
     from scgan_nb.reporting.evaluate import evaluate
->>>>>>> wt-report
 
     for function in (evaluate, compare):
         assert inspect.signature(function).parameters["fast"].default is False
@@ -418,11 +407,6 @@ def test_depths_drawn_from_real_cells_are_no_merit(cells, tmp_path):
 @pytest.mark.slow
 def test_logarithms_and_layers_give_the_same_numbers(cells, tmp_path):
     import scipy.sparse as sp
-<<<<<<< HEAD
-
-    from scgan_nb.workflow.cli import main
-=======
->>>>>>> wt-report
 
     folder, sets = cells
     logs = sets["generated"].copy()
@@ -484,13 +468,9 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(cells, tmp_path, capsy
 
 def test_both_files_or_none(tmp_path, monkeypatch):
     "The disk fills while the second file is written: what was there before is still there."
-    from scgan_nb.evaluation.alignment import Metric
-<<<<<<< HEAD
-    from scgan_nb.reporting import report
-=======
+    from scgan_nb.evaluation.results import Metric
     from scgan_nb.reporting import rendering
     from scgan_nb.reporting.report import Report
->>>>>>> wt-report
 
     one, two = (Report({"mmd": Metric("mmd", v, 0.0, 1.0, v, v)}) for v in (0.5, 0.25))
     one.save(tmp_path / "report.html")
@@ -511,11 +491,7 @@ def test_large_files_are_not_read_at_once(tmp_path, stored):
     import anndata as ad
     import scipy.sparse as sp
 
-<<<<<<< HEAD
-    from scgan_nb.reporting.report import open_cells
-=======
     from scgan_nb.reporting.inputs import open_cells
->>>>>>> wt-report
 
     many = sp.random(20_000, 300, 0.1, "csr", dtype=np.float32, random_state=0)
     many.data = np.ceil(many.data * 9).astype(np.float32)

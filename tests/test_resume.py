@@ -9,11 +9,7 @@ import time
 import numpy as np
 import pytest
 
-<<<<<<< HEAD
 from scgan_nb.training.checkpoints import checkpoints, read_checkpoint
-=======
-from scgan_nb.training.trainer import checkpoints, read_checkpoint
->>>>>>> wt-doors
 from scgan_nb.workflow.cli import main
 
 

@@ -16,8 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from conftest import ROOT
-from scgan_nb.core.parameters import read_experiment
-from scgan_nb.training.trainer import checkpoints, find_checkpoint, read_checkpoint
+from scgan_nb.core.parameter_files import read_experiment
+from scgan_nb.training.checkpoints import checkpoints, find_checkpoint, read_checkpoint
 from scgan_nb.workflow.experiments import process, train
 
 SMALL = {

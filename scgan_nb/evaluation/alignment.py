@@ -6,18 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
-<<<<<<< HEAD
-import math
-
-import numpy as np
-
-=======
 from typing import Any
 
 import numpy as np
 
 from .detection import detect_genes, has_integer_values
->>>>>>> wt-evalu
 from .metrics import Cells, as_cells
 
 # %% auto #0

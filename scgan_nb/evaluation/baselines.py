@@ -13,7 +13,7 @@ import numpy as np
 from ..data.labels import labels_from_column, plan_labels
 from ..data.readers import read
 from ..data.validation import ReadError
-from .alignment import undo_log1p
+from .detection import undo_log1p
 from .metrics import Space, check_linear
 
 # %% auto #0
@@ -295,7 +295,6 @@ def read_generated(
     ------
     FileNotFoundError; ReadError or ValueError if the file cannot be read, the values are not linear expression, or `labels_key` is missing.
     """
-    import scipy.sparse as sp
 
     if not isinstance(path, (str, os.PathLike)):
         raise ValueError(

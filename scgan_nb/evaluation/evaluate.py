@@ -5,46 +5,6 @@
 # %% ../../nbs/evaluation/evaluate.ipynb #e0af5154
 from __future__ import annotations
 
-<<<<<<< HEAD
-import math
-from typing import NamedTuple
-
-import numpy as np
-from natsort import natsorted
-
-from .alignment import AlignedCells, Metric, align, interval
-from scgan_nb.evaluation.distributions import (
-    energy,
-    genes_per_cell,
-    ks,
-    mean_variance,
-    rf_roc,
-    sliced_wasserstein,
-)
-from .downstream import de_concordance, judged_labels, label_share, transfer
-from scgan_nb.evaluation.metrics import (
-    Space,
-    centroid,
-    correlation,
-    gene_wasserstein,
-    label_agreement,
-    label_classifier,
-    lisi,
-    memorisation_share,
-    mmd,
-    most_variable_genes,
-    neighbours,
-    one_nn,
-    precision_recall,
-    zero_fraction,
-)
-from scgan_nb.evaluation.privacy import (
-    membership_inference_auroc,
-    near_duplicates,
-    nearest_training,
-    nndr,
-)
-=======
 from typing import Any
 
 from .alignment import AlignedCells, align
@@ -56,7 +16,6 @@ from .preparation import EvaluationPlan, prepare
 from .results import Metric
 from .settings import EvaluationSettings
 from .summary import collect_results, summarise_metric
->>>>>>> wt-evalu
 
 # %% auto #0
 __all__ = ['compute_metrics', 'evaluate_plan']

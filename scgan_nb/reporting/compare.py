@@ -10,41 +10,11 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-<<<<<<< HEAD
-
-import numpy as np
-
-from ..evaluation.alignment import align
-from ..evaluation.evaluate import QUESTIONS, compute_metrics, headline, most_cells
-from scgan_nb.reporting.report import (
-    FEW,
-    SECTIONS,
-    WORDS,
-    Report,
-    _about,
-    _given_depths,
-    _how,
-    _png,
-    _ready,
-    direction,
-    in_turn,
-    label_cell,
-    label_columns,
-    number,
-    open_cells,
-    page,
-    poorly_covered,
-    save_pair,
-    title_of,
-    verdict,
-    versions_line,
-    where,
-)
-=======
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.alignment import AlignedCells
-from ..evaluation.evaluate import headline, most_cells
+from ..evaluation.headline import headline
+from ..evaluation.settings import most_cells
 from scgan_nb.reporting.comparison_page import (
     clearly_better,
     mean_of,
@@ -74,7 +44,6 @@ from .words import number, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
->>>>>>> wt-report
 
 # %% auto #0
 __all__ = ['COMPARISON_SCHEMA', 'shared_genes', 'names_of', 'Comparison', 'comparison_text', 'compare']

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..evaluation.alignment import Metric
-from ..evaluation.evaluate import QUESTIONS, headline
+from ..evaluation.headline import QUESTIONS, headline
+from ..evaluation.results import Metric
 from .label_tables import FEW, label_cell, poorly_covered
 from scgan_nb.reporting.rendering import (
     about_line,

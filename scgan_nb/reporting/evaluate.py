@@ -14,9 +14,11 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ..evaluation.alignment import AlignedCells, Metric, align
-from ..evaluation.evaluate import compute_metrics, usual_trees
+from ..evaluation.alignment import AlignedCells, align
+from ..evaluation.evaluate import compute_metrics
 from ..evaluation.protocols.runner import PROTOCOLS, run_protocol
+from ..evaluation.results import Metric
+from ..evaluation.settings import usual_trees
 from .inputs import OpenedCells, label_columns, open_cells, real_cells_first
 from .report import Report
 from .report_pictures import report_pictures

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.readers import _missing, _plainly, read
-from ..evaluation.alignment import undo_log1p
+from ..data.file_checks import missing_file_message, plain_errors
+from ..data.readers import read
 from ..evaluation.baselines import LABEL_COLUMNS
+from ..evaluation.detection import undo_log1p
 from ..evaluation.metrics import check_linear
 
 # %% auto #0
@@ -124,9 +125,9 @@ def _is_anndata(store: Any) -> bool:
 def _from_file(path: Path, most: int | None, seed: int, layer: str | None) -> tuple:
     """(AnnData, rows, number of cells in the file)."""
     if not path.exists():
-        raise FileNotFoundError(_missing(path))
+        raise FileNotFoundError(missing_file_message(path))
     if path.suffix.lower() in (".h5ad", ".zarr"):
-        with _plainly(path):
+        with plain_errors(path):
             store = _open_store(path)
             try:
                 if _is_anndata(store):

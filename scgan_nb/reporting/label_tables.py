@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ..evaluation.alignment import Metric
-from ..evaluation.evaluate import QUESTIONS
+from ..evaluation.headline import QUESTIONS
+from ..evaluation.results import Metric
 from .words import TOO_FEW, VERDICTS, number, title_of, verdict
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.files import atomic_path, write_json
+from ..core.files import atomic_path
+from ..core.json_files import write_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ..evaluation.alignment import Metric
-from ..evaluation.evaluate import QUESTIONS, headline
+from ..evaluation.headline import QUESTIONS, headline
 from ..evaluation.protocols.runner import PROTOCOLS
+from ..evaluation.results import Metric
 from .label_tables import FEW, label_rows, poorly_covered, too_small_sentences
 from scgan_nb.reporting.rendering import (
     about_line,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from ..evaluation.alignment import Metric
-from ..evaluation.evaluate import QUESTIONS
+from ..evaluation.headline import QUESTIONS
+from ..evaluation.results import Metric
 
 # %% auto #0
 __all__ = ['SECTIONS', 'WORDS', 'VERDICTS', 'TOO_FEW', 'title_of', 'question_of', 'verdict', 'number', 'direction',

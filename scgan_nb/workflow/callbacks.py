@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scgan_nb.models.networks import Generator
-    from scgan_nb.reporting.plots import CellMap
+    from scgan_nb.reporting.cell_maps import CellMap
     from scgan_nb.training.trainer import Trainer
     from scgan_nb.workflow.api import ScGAN
 
@@ -226,7 +226,7 @@ class TsnePictures:
         self.map: CellMap | None = None
 
     def __call__(self, trainer: Trainer) -> Path:
-        from scgan_nb.reporting.plots import CellMap, tsne_picture
+        from scgan_nb.reporting.cell_maps import CellMap, tsne_picture
 
         seed, generator = trainer.settings.seed, trainer.gan.generator
         if self.map is None:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-<<<<<<< HEAD
-import sys
-=======
 import os
 import sys
 from collections.abc import Callable
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from scgan_nb.reporting.report import Report
 
 log = logging.getLogger("scgan_nb")
->>>>>>> wt-doors
 
 # %% auto #0
 __all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'add_original_flags', 'add_own_flags', 'parse_cells_no',
@@ -169,15 +165,6 @@ def template(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "scgan_nb template", description="Write a parameters.json with the published settings."
     )
-<<<<<<< HEAD
-    p.add_argument("path", nargs="?", default="parameters.json")
-    p.add_argument("--raw_input", default="pbmc3k", help="counts (default: the embedded PBMC 3k)")
-    p.add_argument("--name", default="my_experiment")
-    p.add_argument("--experiments_dir", default="experiments")
-    p.add_argument("--model", default="cscGAN", choices=["scGAN", "cscGAN"])
-    a = p.parse_args(argv)
-    from scgan_nb.core.parameter_files import template
-=======
     add = parser.add_argument
     add("path", nargs="?", default="parameters.json")
     add("--raw_input", default="pbmc3k", help="counts (default: the embedded PBMC 3k)")
@@ -185,9 +172,8 @@ def template(argv: list[str]) -> None:
     add("--experiments_dir", default="experiments")
     add("--model", default="cscGAN", choices=["scGAN", "cscGAN"])
     given = parser.parse_args(argv)
-    from scgan_nb.core.parameters import template, write_parameters
+    from scgan_nb.core.parameter_files import template, write_parameters
     from scgan_nb.data.datasets import default_labels_key
->>>>>>> wt-doors
 
     options = {name: getattr(given, name) for name in ("raw_input", "name", "experiments_dir")}
     file = template(given.path, **options, model=given.model)
@@ -381,7 +367,7 @@ def evaluate(argv: list[str]) -> None:
     add("--preset", help=argparse.SUPPRESS, **several)
     given = parser.parse_args(argv)
     options = evaluation_options(given)
-    from scgan_nb.reporting.report import evaluate
+    from scgan_nb.reporting.evaluate import evaluate
 
     report = evaluate(given.holdout, given.generated, protocols=given.protocols, **options)
     page = Path(given.out).expanduser() / "report.html"
@@ -511,26 +497,11 @@ def run(argv: list[str]) -> None:
     if given.version:
         from scgan_nb import __version__
 
-<<<<<<< HEAD
-        return print(__version__)
-    if not (a.process or a.train or a.generate):
-        p.error(
-            "say what to do: --process, --train, --generate, or one of the commands "
-            + ", ".join(COMMANDS)
-        )
-    if (a.process or a.train) and not a.param:
-        p.error("--process and --train need --param FILE")
-    if a.generate and not (a.model_path and a.cells_no):
-        p.error("--generate needs --model_path DIR and --cells_no N ...")
-    from scgan_nb.core.parameter_files import read_parameters
-    from scgan_nb.workflow import experiments as experiment
-=======
         print(__version__)
         return None
     require_complete(parser, given)
-    from scgan_nb.core.parameters import read_parameters
+    from scgan_nb.core.parameter_files import read_parameters
     from scgan_nb.workflow.experiments import generate, run_file
->>>>>>> wt-doors
 
     parameters = read_parameters(given.param) if given.param else None
     if parameters is not None and (given.process or given.train):

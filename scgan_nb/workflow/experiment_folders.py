@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.files import read_json, write_json
-from ..core.parameters import Experiment, InputDs, parse, read_experiment
+from ..core.json_files import read_json, write_json
+from ..core.parameter_errors import parse
+from ..core.parameter_files import read_experiment
+from ..core.parameters import Experiment, InputDs
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -331,7 +333,7 @@ def used_settings(folder: str | Path) -> Experiment | None:
     >>> used_settings("runs/none") is None  # doctest: +SKIP
     True
     """
-    from scgan_nb.training.trainer import checkpoints
+    from scgan_nb.training.checkpoints import checkpoints
     from scgan_nb.workflow.model_files import MODEL_FILE
 
     job = Path(folder) / "job"

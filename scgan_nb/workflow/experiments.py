@@ -7,20 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-<<<<<<< HEAD
-import shutil
-from pathlib import Path
-
-from ..core.files import atomic_path
-from ..core.parameter_files import read_experiment, write_parameters
-from ..core.parameters import Experiment, ExperimentFile
-=======
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.files import atomic_path
-from ..core.parameters import Experiment, ExperimentFile, Preprocessed, write_parameters
+from ..core.parameter_files import write_parameters
+from ..core.parameters import Experiment, ExperimentFile, Preprocessed
 from ..core.presets import VALIDATION_SHARE
 from scgan_nb.workflow.devices import (
     describe_error,
@@ -46,7 +39,6 @@ if TYPE_CHECKING:
 
     from scgan_nb.training.trainer import Trainer
     from scgan_nb.workflow.api import ScGAN
->>>>>>> wt-doors
 
 log = logging.getLogger("scgan_nb")
 
@@ -198,7 +190,7 @@ def open_or_process(
 # %% ../../nbs/workflow/experiments.ipynb #d362c16d
 def _settings_to_train(folder: Path, experiment: Experiment | None) -> Experiment:
     "The settings for the steps to come; those that were used, if no steps are to come."
-    from scgan_nb.training.trainer import checkpoints
+    from scgan_nb.training.checkpoints import checkpoints
 
     asked = processed_experiment(folder)
     if experiment is not None:
@@ -247,7 +239,7 @@ def start_from(trainer: Trainer, checkpoint: str | None, folder: Path) -> None:
     --------
     >>> start_from(trainer, None, "runs/a")  # doctest: +SKIP
     """
-    from scgan_nb.training.trainer import checkpoints
+    from scgan_nb.training.checkpoints import checkpoints
 
     folder = Path(folder)
     if trainer.job is not None and checkpoints(trainer.job):
@@ -315,19 +307,9 @@ def train(
 
     Raises
     ------
-<<<<<<< HEAD
-    ValueError for a folder that was not processed, records that do not belong to it, or a checkpoint of another model.
-    """
-    from scgan_nb.data.batches import MemoryBatches
-    from scgan_nb.data.mapped_records import open_records
-    from scgan_nb.workflow.api import ScGAN
-    from scgan_nb.workflow.callbacks import Monitor
-    from scgan_nb.workflow.model_files import write_model_folder
-=======
     ValueError for a folder that was not processed, records that do not belong to it, a checkpoint
     of another model, or a setting that differs from what the folder was trained with;
     BlockingIOError if another process is training in the folder.
->>>>>>> wt-doors
 
     Examples
     --------
@@ -360,24 +342,7 @@ def _run(folder: Path, model: ScGAN, trainer: Trainer, progress: bool) -> None:
 # %% ../../nbs/workflow/experiments.ipynb #98249ee8
 IN_MEMORY_BYTES = 1e9
 
-<<<<<<< HEAD
-def start_from(trainer, checkpoint: str | None, folder: Path) -> None:
-    """Resume `trainer` from the given checkpoint, or from the last one of its own job folder, whichever is there."""
-    from scgan_nb.training.checkpoints import checkpoints
-
-    if checkpoint is not None:
-        trainer.resume(
-            next((p for p in (Path(checkpoint), folder / checkpoint) if p.exists()), checkpoint)
-        )
-    elif checkpoints(trainer.job):
-        trainer.resume(trainer.job)
-    if trainer.step:
-        log.info("%s: goes on from step %s", folder.name, f"{trainer.step:,}")
-
-# %% ../../nbs/workflow/experiments.ipynb #b20f4448
-=======
 # %% ../../nbs/workflow/experiments.ipynb #47756c30
->>>>>>> wt-doors
 def generate(
     model_path: str | Path,
     cells_no: int | str | Sequence | dict,
@@ -400,58 +365,7 @@ def generate(
 
     Returns
     -------
-<<<<<<< HEAD
-    The AnnData that was written; one of more than 1 GB stays on disk where its format allows it (`.h5ad`, "backed").
-    """
-    import anndata as ad
-
-    from scgan_nb.workflow.api import load
-
-    path = load(model_path).generate(
-        cells_no,
-        save_path or Path(model_path) / "generated_cells.h5ad",
-        depth=depth,
-        seed=seed,
-        progress=progress,
-    )
-    if path.suffix == ".zarr":
-        cells = ad.read_zarr(path)
-    else:
-        cells = ad.read_h5ad(path, backed="r" if path.stat().st_size > 1e9 else None)
-    log.info(
-        "%s generated cells x %s genes are in %s", f"{cells.n_obs:,}", f"{cells.n_vars:,}", path
-    )
-    return cells
-
-# %% ../../nbs/workflow/experiments.ipynb #72c8d753
-def gpus_here() -> bool:
-    """Whether this machine has an NVIDIA GPU that its driver can see."""
-    from subprocess import run
-
-    if not shutil.which("nvidia-smi"):
-        return False
-    return run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.startswith("GPU")
-
-
-def _on(gpu: int | None, task, name: str, args: tuple):
-    "Run a task in this process with one GPU visible (None: the CPU)."
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1" if gpu is None else str(gpu)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    task(*args)
-
-
-def run_all(task, jobs: dict[str, tuple], gpus: list[int]) -> None:
-    """Run `task(*args)` for every job, one process each, one job at a time on each GPU.
-
-    Parameters
-    ----------
-    task : a function of a module (it is run in fresh processes).
-    jobs : experiment name -> arguments.
-    gpus : ids of GPUs; where the machine has none, jobs run one by one on the CPU.
-=======
     AnnData [cells, genes] as it was written.
->>>>>>> wt-doors
 
     Raises
     ------
@@ -528,137 +442,6 @@ def run_file(
     >>> run_file(read_parameters("parameters.json"), processing=True)  # doctest: +SKIP
     """
     root = Path(parameters.exp_param.experiments_dir).expanduser()
-<<<<<<< HEAD
-    names = list(parameters.experiments) if only is None else only
-    for name in names:
-        if name not in parameters.experiments:
-            raise ValueError(
-                f"there is no experiment {name!r}; the file has: {', '.join(parameters.experiments)}"
-            )
-    for wanted, task, args in ((processing, process, ()), (training, train, (restart,))):
-        jobs = {name: (root / name, parameters.experiments[name], *args) for name in names}
-        if wanted and len(jobs) == 1:
-            ((name, job),) = jobs.items()
-            gpus = parameters.exp_param.GPU
-            if task is train and not (gpus and gpus_here()):
-                log.info("no GPU found: running on the CPU")
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus[0]) if gpus else "-1"
-            try:
-                task(*job)
-            except (ValueError, OSError, ArithmeticError) as e:
-                raise RuntimeError(f"{name}: {e}") from e
-        elif wanted:
-            run_all(task, jobs, parameters.exp_param.GPU if task is train else [])
-
-# %% ../../nbs/workflow/experiments.ipynb #fef8d25f
-def documented(now: dict, before) -> dict:
-    """Name -> default of every parameter of a run notebook: what its parameters cell, whose last line calls this, has defined."""
-    return {name: v for name, v in now.items() if name not in before and not name.startswith("_")}
-
-
-def checked(defaults: dict, now: dict, before) -> dict:
-    """The parameters of a run notebook after papermill has put in what the user asked for.
-
-    Parameters
-    ----------
-    defaults : from `documented`.
-    now : the notebook's `globals()` after papermill's own cell.
-    before : names that existed before the parameters cell.
-
-    Returns
-    -------
-    name -> value. Lists, mappings and numbers given as text (`-p cells_no '[1, 2]'`) are read as JSON.
-
-    Raises
-    ------
-    ParametersError naming a parameter that does not exist, with the nearest or all known ones, or one of the wrong type.
-    """
-    import json
-    from difflib import get_close_matches
-
-    from scgan_nb.core.parameter_errors import ParametersError
-
-    for name in set(documented(now, before)) - set(defaults):
-        near = get_close_matches(name, defaults, 3, 0.6)
-        raise ParametersError(
-            f"there is no parameter {name!r}; "
-            + (f"did you mean {' or '.join(near)}? All: " if near else "known are: ")
-            + ", ".join(defaults)
-        )
-
-    def value(name):
-        v, default = now[name], defaults[name]
-        if isinstance(v, str) and not isinstance(default, str):
-            try:
-                v = json.loads(v)
-            except json.JSONDecodeError:
-                pass
-        kinds = {bool: bool, int: int, float: (int, float), str: str, dict: dict, list: list}
-        wanted = None if v is None or name == "cells_no" else kinds.get(type(default))
-        if wanted and (not isinstance(v, wanted) or (isinstance(v, bool) and wanted is not bool)):
-            raise ParametersError(f"{name} must be {type(default).__name__}, not {v!r}")
-        return v
-
-    return {name: value(name) for name in defaults}
-
-# %% ../../nbs/workflow/experiments.ipynb #52e39861
-def of_run(parameters: dict) -> Experiment:
-    """The experiment that the parameters of a run notebook describe.
-
-    Parameters
-    ----------
-    parameters : from `checked`: names of settings (see `models.experiment_of`), `model` for the type, `genes` for the number of
-        highly variable genes, one `seed` for everything, and `settings` with any others by name.
-
-    Raises
-    ------
-    ParametersError (a ValueError) or TypeError naming what is wrong.
-    """
-    from scgan_nb.core.presets import experiment_of, setting_paths
-
-    p = {
-        **parameters,
-        "type": parameters.get("model", "cscGAN"),
-        "highly_variable_genes": parameters.get("genes"),
-        **{name: parameters["seed"] for name in ("split_seed", "clustering_seed", "training_seed")},
-    }
-    if p["raw_input"] == "pbmc3k" and p.get("labels_key") is None:
-        p["labels_key"] = "cell_type"  # the embedded data bring labels
-    if p.get("labels_key") is not None:
-        p["res"] = None
-    return experiment_of(
-        **{name: v for name, v in p.items() if name in setting_paths()} | p.get("settings", {})
-    )
-
-# %% ../../nbs/workflow/experiments.ipynb #eb393829
-def open_or_process(folder: str | Path, experiment: Experiment) -> Experiment:
-    """Make the experiment folder, or take the one that is there if it was made from the same input with the same model.
-
-    Raises
-    ------
-    FileExistsError naming the setting that differs, if the folder holds another experiment.
-    """
-    folder = Path(folder)
-    if not (folder.exists() and any(folder.iterdir())):
-        return process(folder, experiment)
-    there = processed_experiment(folder)
-
-    def flat(block, at=""):
-        for k, v in block.items():
-            yield from flat(v, f"{at}{k}.") if isinstance(v, dict) else [(at + k, v)]
-
-    asked, found = [
-        dict(flat({"input_ds": e.input_ds.to_dict(), "model": e.model.to_dict()}))
-        for e in (experiment, there)
-    ]
-    for name in asked | found:
-        if asked.get(name) != found.get(name):
-            raise FileExistsError(
-                f"{folder} holds an experiment with {name} = {found.get(name)}, not {asked.get(name)}; choose another folder, or remove it"
-            )
-    log.info("%s: taken as it is, it was processed with the same settings", folder)
-    return experiment.model_copy(update={"preprocessed": there.preprocessed})
-=======
     names = _chosen_names(parameters, only)
     steps: list[tuple[Callable, tuple]] = [(process, ())] if processing else []
     steps += [(train, (restart,))] if training else []
@@ -669,4 +452,3 @@ def open_or_process(folder: str | Path, experiment: Experiment) -> Experiment:
             _run_single(task, names[0], jobs[names[0]], gpus)
         else:
             run_in_processes(task, jobs, gpus if task is train else [])
->>>>>>> wt-doors

@@ -13,7 +13,8 @@ import os
 import sys
 from dataclasses import dataclass
 
-from ..core.parameters import Experiment, ParametersError
+from ..core.parameter_errors import ParametersError
+from ..core.parameters import Experiment
 from scgan_nb.core.presets import (
     DEFAULT_PRESET,
     experiment_of,

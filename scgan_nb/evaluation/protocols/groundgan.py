@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...data.clustering import highly_variable_genes, scale_library_sizes
+from ...data.count_matrices import scale_library_sizes
+from ...data.gene_selection import highly_variable_genes
 from ..alignment import AlignedCells
 from ..metrics import centroid, lisi, squared_distances
 from scgan_nb.evaluation.protocols.common import (

@@ -5,26 +5,6 @@
 # %% ../../../nbs/evaluation/protocols/runner.ipynb #8e6ae7f3
 from __future__ import annotations
 
-<<<<<<< HEAD
-import numpy as np
-
-from ...data.count_matrices import scale_library_sizes
-from ...data.gene_selection import highly_variable_genes
-from ..alignment import AlignedCells, align, interval
-from ..evaluate import _in_parallel
-from scgan_nb.evaluation.metrics import (
-    Space,
-    _blocks,
-    centroid,
-    correlation_matrix,
-    forest_scores,
-    label_agreement,
-    label_classifier,
-    lisi,
-    mmd,
-    neighbours,
-    squared_distances,
-=======
 from typing import Any
 
 from ..alignment import AlignedCells, align
@@ -35,7 +15,6 @@ from scgan_nb.evaluation.protocols.common import (
     Rounds,
     draw_rounds,
     summarise_rounds,
->>>>>>> wt-evalu
 )
 from .groundgan import GROUNDGAN
 from .published import PUBLISHED
