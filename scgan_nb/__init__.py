@@ -23,7 +23,7 @@ _PUBLIC = {
     "CscGAN": ("workflow.api", "CscGAN"),
     "load": ("workflow.api", "load"),
     "PRESETS": ("core.presets", "PRESETS"),
-    "evaluate": ("reporting.report", "evaluate"),
+    "evaluate": ("reporting.evaluate", "evaluate"),
     "compare": ("reporting.compare", "compare"),
     "pl": ("reporting.plots", None),
 }

@@ -4,7 +4,7 @@ from .data.readers import convert as convert
 from .data.readers import read as read
 from .reporting import plots as pl
 from .reporting.compare import compare as compare
-from .reporting.report import evaluate as evaluate
+from .reporting.evaluate import evaluate as evaluate
 from .workflow.api import CscGAN as CscGAN
 from .workflow.api import ScGAN as ScGAN
 from .workflow.api import load as load
