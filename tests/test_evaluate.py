@@ -1,0 +1,360 @@
+"""The evaluation, on cells whose faults are known.
+
+Margins are several standard errors wide, so that no result depends on rounding or on a processor.
+"""
+
+import json
+
+import anndata as ad
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+TREES = 40
+ALARMS = ["memorisation_share", "membership_auroc", "near_duplicate_share", "nndr"]
+
+
+@pytest.fixture(scope="module")
+def pbmc(shuffled_pbmc):
+    return shuffled_pbmc(0.1)
+
+
+@pytest.fixture(scope="module")
+def real(pbmc):
+    return pbmc[:1500].copy(), pbmc[1500:2700].copy()
+
+
+def evaluated(cells, holdout, only, named=True, n=200, repeats=2, seed=0, **options):
+    """Metrics of `cells` for `holdout`; without names, the genes of `cells` are 0, 1, 2, ..."""
+    from scgan_nb.evaluation.evaluate import compute_metrics
+
+    if not named:
+        cells = ad.AnnData(cells.X, obs=cells.obs)
+    return compute_metrics(
+        holdout,
+        cells,
+        only=only,
+        fast=True,
+        n=n,
+        repeats=repeats,
+        seed=seed,
+        same_gene_order=not named,
+        **options,
+    )
+
+
+def is_near_positive_control(metric, factor=2):
+    """Whether the value is within `factor` half widths of the positive control's interval.
+
+    With four draws, a half width is about five standard errors of the difference.
+    """
+    half_width = (metric.positive_control_high - metric.positive_control_low) / 2
+    return abs(metric.value - metric.positive_control) <= factor * half_width
+
+
+def is_alarm(metric):
+    """Whether the value's interval lies wholly on the wrong side of the positive control's."""
+    if metric.good == "lower":
+        return metric.low > metric.positive_control_high
+    if metric.good == "higher":
+        return metric.high < metric.positive_control_low
+    return metric.low > 0.5 and metric.value > metric.positive_control_high
+
+
+def remaining_share(metric, least=10):
+    """Label -> value divided by positive control, for labels with at least `least` cells."""
+    return {
+        label: found["value"] / found["positive_control"]
+        for label, found in metric.by_label.items()
+        if found["n"] >= least
+    }
+
+
+# --- cells with known faults
+
+FAULT_METRICS = [
+    "mmd",
+    "energy",
+    "lisi",
+    "precision",
+    "recall",
+    "coverage",
+    "correlation",
+    "gene_wasserstein",
+    "library_size",
+]
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["names", "no names"])
+def faults(real, request):
+    """Metrics of real cells and of cells with one fault each; with and without gene names."""
+    from scgan_nb.evaluation.baselines import independent_nb, resample
+
+    train, holdout = real
+    drawn = resample(train, 400, seed=0)
+    counts, rng = drawn.X.toarray(), np.random.default_rng(0)
+    kinds = {name: drawn.copy() for name in ("real", "deep", "thinned", "shuffled")}
+    kinds["deep"].X = drawn.X * 2
+    kinds["thinned"].X = sp.csr_matrix(rng.binomial(counts.astype(int), 0.5).astype("float32"))
+    kinds["shuffled"].X = sp.csr_matrix(rng.permuted(counts, axis=0))
+    kinds["independent"] = independent_nb(train, 400, labels_key=None, seed=0)
+    for name, lost in (("lost", "B cells"), ("near", "CD14+ Monocytes")):
+        kinds[name] = drawn[(drawn.obs["cluster"] != lost).to_numpy()].copy()
+    return {
+        name: evaluated(cells, holdout, FAULT_METRICS, request.param, repeats=4)
+        for name, cells in kinds.items()
+    }
+
+
+@pytest.mark.slow
+def test_real_cells_are_near_the_positive_control(faults):
+    assert {k: m.score for k, m in faults["real"].items() if not m.score > 0.8} == {}
+    assert all(is_near_positive_control(faults["real"][k]) for k in ("energy", "lisi"))
+
+
+@pytest.mark.slow
+def test_independent_genes_are_right_alone_and_wrong_together(faults):
+    found = faults["independent"]
+    assert found["correlation"].score < 0.2 and found["gene_wasserstein"].score > 0.5
+
+
+@pytest.mark.slow
+def test_depth_is_seen_by_library_size_only(faults):
+    """Twice the counts change nothing else; half the molecules are seen as well."""
+    deep, drawn = faults["deep"], faults["real"]
+    assert deep["library_size"].score < 0.6 and faults["thinned"]["library_size"].score < 0.5
+    assert all(deep[k].score == drawn[k].score for k in FAULT_METRICS if k != "library_size")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "lost", "metrics"),
+    [("lost", "B cells", ["recall", "coverage"]), ("near", "CD14+ Monocytes", ["coverage"])],
+)
+def test_a_lost_cell_type_is_named(faults, name, lost, metrics):
+    """What is generated is right, so precision is high; recall and coverage name the lost type.
+
+    Monocytes of another type are near by, and their wide neighbourhoods recall the lost ones.
+    """
+    found = faults[name]
+    assert found["precision"].score > 0.7
+    for metric in metrics:
+        others = remaining_share(found[metric])
+        assert others.pop(lost) < 0.4 and min(others.values()) > 0.6, metric
+
+
+@pytest.mark.slow
+def test_shuffled_genes_are_the_negative_control(faults):
+    """They keep each gene's distribution."""
+    found = faults["shuffled"]
+    assert max(found[k].score for k in ("mmd", "precision", "correlation")) < 0.25
+    assert found["gene_wasserstein"].score > 0.75
+
+
+# --- forests
+
+
+@pytest.mark.slow
+def test_a_forest_finds_independent_genes_within_labels(real):
+    """A fault that means, markers and most correlations do not show."""
+    from scgan_nb.evaluation.baselines import gaussian_copula, independent_nb
+
+    train, holdout = real
+    copula, independent = (
+        evaluated(make(train, 300, seed=0), holdout, ["rf_auroc"], n=100, trees=TREES)["rf_auroc"]
+        for make in (gaussian_copula, independent_nb)
+    )
+    # 100 + 100 cells: the standard error of an area is below 0.04 in one draw
+    assert abs(copula.positive_control - 0.5) < 0.15
+    assert independent.value > 0.8 and independent.value > copula.value + 0.15
+
+
+@pytest.mark.slow
+def test_a_forest_recognises_repeated_cells(real):
+    """Real cells drawn once are like others. Of 60 cells, each drawn about four times, it has
+    seen copies."""
+    from scgan_nb.evaluation.baselines import resample
+
+    train, holdout = real
+    once = train[np.random.default_rng(0).permutation(train.n_obs)[:250]]
+    often = resample(train[:60], 250, seed=0)
+    options = {"repeats": 4, "trees": TREES, "labels_key": None}
+    once, often = (
+        evaluated(cells, holdout, ["rf_auroc"], **options)["rf_auroc"] for cells in (once, often)
+    )
+    assert abs(once.value - 0.5) < 0.12 and is_near_positive_control(once)
+    assert often.value > once.value + 0.15
+
+
+@pytest.mark.slow
+def test_a_fault_in_one_label_is_found_there(pbmc):
+    """Shuffled genes of B cells: the forest of all cells hardly sees it, that of B cells does."""
+    from scgan_nb.evaluation.evaluate import compute_metrics
+
+    cells = pbmc[1500:].copy()
+    x, is_b = cells.X.toarray(), (cells.obs["cluster"] == "B cells").to_numpy()
+    x[is_b] = np.random.default_rng(0).permuted(x[is_b], axis=0)
+    cells.X = sp.csr_matrix(x)
+    only, options = ["rf_auroc", "precision"], {"n": 200, "repeats": 3, "trees": 100}
+    found = compute_metrics(pbmc[:1000], cells, pbmc[1000:1500], only=only, **options)
+    forest, by_label = found["rf_auroc"], dict(found["rf_auroc"].by_label)
+    spoilt = by_label.pop("B cells")
+    assert spoilt["value"] > 0.7 and spoilt["value"] > spoilt["positive_control"] + 0.15
+    assert abs(forest.value - 0.5) < 0.12 and len(by_label) >= 3
+    for found in by_label.values():
+        assert found["low"] <= found["value"] <= found["high"] and 30 <= found["n"] <= 150
+        # 1 / sqrt(6 n) is at least the standard error of an area over n + n cells
+        assert abs(found["value"] - 0.5) < 5 / np.sqrt(6 * found["n"])
+    small = set(cells.obs["cluster"]) - set(by_label) - {"B cells"}
+    assert set(forest.details["too_small"]) == small and forest.details["trees"] == 100
+
+
+# --- controls
+
+
+@pytest.mark.slow
+def test_the_positive_control_is_where_real_cells_fall(pbmc):
+    """On average over ten divisions of the cells into three sets."""
+    only, part, gaps, inside = ["mmd", "energy", "label_mix", "lisi"], pbmc[:, ::5].copy(), [], []
+    for seed in range(10):
+        order = np.random.default_rng([7, seed]).permutation(part.n_obs)
+        third, holdout, train = (part[order[i : i + 800]] for i in (0, 800, 1600))
+        found = evaluated(third, holdout, only, train=train, repeats=3, seed=seed)
+        gaps.append([found[k].value - found[k].positive_control for k in only])
+        inside += [is_near_positive_control(found[k], 1) for k in only]
+    gaps = np.array(gaps)
+    error = gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
+    assert (np.abs(gaps.mean(axis=0)) < 5 * error).all()
+    assert np.mean(inside) > 0.8  # 0.95 are expected of 40
+
+
+def test_names_do_not_change_numbers(real):
+    """Without names, genes are matched by position, if the caller states the order."""
+    from scgan_nb.evaluation.baselines import resample
+
+    train, holdout = real
+    cells = resample(train, 150, seed=2)
+    only = ["mmd", "correlation", "zero_fraction"]
+    with_names, without = (
+        {k: m.to_dict() for k, m in evaluated(cells, holdout, only, named, n=100).items()}
+        for named in (True, False)
+    )
+    assert with_names == without
+    with pytest.raises(ValueError, match="same_gene_order=True"):
+        evaluated(ad.AnnData(cells.X, obs=cells.obs), holdout, only)
+
+
+@pytest.mark.slow
+def test_labels_in_the_order_of_another_mix(real):
+    """Few cells of the most common label: apart as they come, near real cells in the real mix."""
+    train, holdout = real
+    kinds = {"CD4 T cells": 90, "CD14+ Monocytes": 200, "B cells": 200}
+    labels = train.obs["cluster"]
+    rows = np.concatenate([np.flatnonzero(labels == name)[:n] for name, n in kinds.items()])
+    holdout = holdout[holdout.obs["cluster"].isin(kinds)]
+    only = ["mmd", "energy", "label_share", "label_mix"]
+    as_is, matched = (
+        evaluated(train[rows], holdout, only, n=100, repeats=8, match_labels=match)
+        for match in (False, True)
+    )
+    print(
+        {k: (m.value, m.low, m.positive_control, m.positive_control_high) for k, m in as_is.items()}
+    )
+    assert all(is_alarm(as_is[k]) for k in ("label_share", "energy"))
+    assert all(is_near_positive_control(matched[k]) for k in ("mmd", "energy"))
+    notes = {matched[k].note for k in ("label_share", "label_mix")}
+    assert len(notes) == 1 and "real label mix" in notes.pop()
+
+
+def test_processes_do_not_change_numbers(real, monkeypatch):
+    """One process and two; and the details of the forest."""
+    from scgan_nb.evaluation import parallel
+
+    monkeypatch.setattr(parallel, "ENOUGH_WORK", 0)
+    train, holdout = real
+    options = {"repeats": 2, "n": 100, "trees": TREES, "labels_key": None}
+    alone, together = (
+        evaluated(train[:200], holdout, ["rf_auroc", "mmd"], n_jobs=jobs, **options)
+        for jobs in (1, 2)
+    )
+    for name, metric in alone.items():
+        assert json.dumps(metric.to_dict()) == json.dumps(together[name].to_dict())
+    curve, area = alone["rf_auroc"].details, alone["rf_auroc"].value
+    assert len(curve["fpr"]) == len(curve["tpr"]) == len(curve["tpr_positive_control"])
+    assert abs(np.trapezoid(curve["tpr"], curve["fpr"]) - area) < 0.05
+
+
+# --- copies of training cells
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fit_on", ["train", "holdout"])
+def test_copies_are_found_with_few_held_out_cells(pbmc, fit_on):
+    """Each comparison holds fewer than half of the training cells.
+
+    Most copies do not meet their original there, and are as bad as can be all the same. Other
+    real cells are near the positive control.
+    """
+    from scgan_nb.evaluation.baselines import gaussian_copula, resample
+
+    train, holdout = pbmc[:1000], pbmc[1000:1900]
+    options = {"n": None, "repeats": 5, "train": train, "fit_on": fit_on}
+    copies, copula = (
+        evaluated(make(train, 600, seed=0), holdout, ALARMS, **options)
+        for make in (resample, gaussian_copula)
+    )
+    other_real = evaluated(pbmc[1900:2500], holdout, ALARMS, **options)
+    assert all(is_alarm(m) and m.score < 0.25 for m in copies.values())
+    assert 0.5 < copies["memorisation_share"].negative_control < 0.85
+    assert 0.5 < copies["membership_auroc"].negative_control < 0.95
+    # a copula fitted to few cells is somewhat nearer to them, far less than copies are
+    share, largest = copula["memorisation_share"].value, copies["memorisation_share"].value
+    assert share < largest - 0.03 and other_real["memorisation_share"].score > 0.5
+    for found in (copula, other_real):
+        assert found["membership_auroc"].score > 0.6
+        assert found["near_duplicate_share"].score > 0.9 < found["nndr"].score
+    released = {"generated": 600, "real": 600 if fit_on == "train" else 300}
+    assert copies["membership_auroc"].details["released"] == released
+
+
+def test_donors_of_copied_cells_are_named(pbmc):
+    """Two donors whose cells are copied, and one whose cells are not; pairs name the rows."""
+    train, holdout = pbmc[:600].copy(), pbmc[600:1100].copy()
+    train.obs["donor"] = np.array(["a", "b", "c"])[np.arange(600) % 3]
+    holdout.obs["donor"] = np.array(["x", "y"])[np.arange(500) % 2]
+    copies = train[(train.obs["donor"] != "c").to_numpy()].copy()
+    copies.X.data *= np.random.default_rng(0).uniform(0.9, 1.1, copies.X.nnz).astype("float32")
+    only = ["membership_auroc", "near_duplicate_share"]
+    found = evaluated(copies, holdout, only, train=train, donor_key="donor")
+    details = found["membership_auroc"].details
+    assert min(details["by_donor"][d] for d in "ab") > 0.9 > 0.75 > details["by_donor"]["c"]
+    pairs = found["near_duplicate_share"].details["pairs"]
+    rows = np.flatnonzero(train.obs["donor"] != "c")
+    assert len(pairs) == 20 and all(rows[p["generated"]] == p["train"] for p in pairs)
+    del holdout.obs["donor"]
+    with pytest.raises(ValueError, match="held-out cells have no donors 'donor'"):
+        evaluated(copies, holdout, only, train=train, donor_key="donor")
+
+
+@pytest.mark.slow
+def test_a_memoriser_of_mouse_cortex(shared):
+    """Zeisel et al. 2015: another species, another technique, no gene names.
+
+    Training cells with noise are found, other real cells are not.
+    """
+    path = shared / "data" / "zeisel_cortex_4000_raw.h5ad"
+    if not path.exists():
+        pytest.skip(f"no {path.name}")
+    cells = ad.read_h5ad(path)
+    order = np.random.default_rng(0).permutation(cells.n_obs)[:2100]
+    genes = np.argsort(-np.asarray(cells.X.sum(axis=0)).ravel(), kind="stable")[:1000]
+    cells = cells[order, genes].copy()
+    train, holdout, clean = cells[:1000], cells[1000:1700], cells[1700:]
+    noisy = train[:400].copy()
+    noisy.X.data *= np.random.default_rng(1).uniform(0.9, 1.1, noisy.X.nnz).astype("float32")
+    caught, spared = (
+        evaluated(x, holdout, ALARMS, n=300, repeats=4, train=train, labels_key="cell_type")
+        for x in (noisy, clean)
+    )
+    assert all(is_alarm(m) and m.score < 0.3 for m in caught.values())
+    assert all(m.score is None or m.score > 0.5 for m in spared.values())
