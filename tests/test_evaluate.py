@@ -257,15 +257,13 @@ def test_labels_in_the_order_of_another_mix(real):
         evaluated(train[rows], holdout, only, n=100, repeats=8, match_labels=match)
         for match in (False, True)
     )
-    print(
-        {k: (m.value, m.low, m.positive_control, m.positive_control_high) for k, m in as_is.items()}
-    )
     assert all(is_alarm(as_is[k]) for k in ("label_share", "energy"))
     assert all(is_near_positive_control(matched[k]) for k in ("mmd", "energy"))
     notes = {matched[k].note for k in ("label_share", "label_mix")}
     assert len(notes) == 1 and "real label mix" in notes.pop()
 
 
+@pytest.mark.slow
 def test_processes_do_not_change_numbers(real, monkeypatch):
     """One process and two; and the details of the forest."""
     from scgan_nb.evaluation import parallel

@@ -28,7 +28,10 @@ def pbmc(shuffled_pbmc):
 
 @pytest.fixture(scope="module")
 def two_sets(pbmc):
-    "150 generated and 150 real cells, 600 genes: a protocol with n=150 uses all of them, so only what is random differs between rounds."
+    """150 generated and 150 real cells, 600 genes.
+
+    A protocol with n=150 uses all of them, so only what is random differs between rounds.
+    """
     from scgan_nb.evaluation.baselines import gaussian_copula
 
     cells = pbmc[:, np.argsort(-np.asarray(pbmc.X.sum(axis=0)).ravel(), kind="stable")[:600]]
@@ -69,8 +72,15 @@ def squared(a, b):
     return pairwise_distances(a, b, metric="sqeuclidean")
 
 
+def gaussians(a, b, squared_widths):
+    return sum(np.exp(-squared(a, b) / s) for s in squared_widths)
+
+
 def simpson(x, kind, perplexity=30):
-    "Mean local inverse Simpson index, written out: 3 * perplexity neighbours (one of them the cell itself, which is left out), bisection on beta."
+    """Mean local inverse Simpson index: 3 * perplexity neighbours, bisection on beta.
+
+    One of the neighbours is the cell itself, which is left out.
+    """
     d = pairwise_distances(x)
     out = []
     for i, row in enumerate(d):
@@ -101,6 +111,7 @@ def inside(metric, value, slack=0.02):
     return metric["low"] - slack <= value <= metric["high"] + slack
 
 
+@pytest.mark.slow
 def test_groundgan_recomputed(two_sets, protocol):
     "Zinati et al. 2024, Table 1, and the program that came with it."
     found = protocol("groundgan", 4)
@@ -116,9 +127,10 @@ def test_groundgan_recomputed(two_sets, protocol):
         drawn = y[rng.integers(len(y), size=len(y))]
         widths.append(np.median(np.sort(pairwise_distances(drawn), axis=1)[:, 1:25]))
     width = np.median(widths)
-    kernel = lambda p, q: (
-        3 * sum(np.exp(-squared(p, q) / s**2) for s in (width / 2, width, 2 * width))
-    )
+
+    def kernel(p, q):
+        return 3 * gaussians(p, q, [s**2 for s in (width / 2, width, 2 * width)])
+
     value = kernel(x, x).mean() + kernel(y, y).mean() - 2 * kernel(x, y).mean()
     assert (
         inside(found["mmd"], value, 0.1 * value)
@@ -151,7 +163,10 @@ def test_activa_recomputed(two_sets, protocol):
     p, q = joint_components(x, y, 50)
     d = np.sqrt(squared(q, q))
     width = np.median(np.sort(d, axis=1)[:, 1:26])
-    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (f * width) ** 2) for f in (0.5, 1, 2))
+
+    def kernel(s, t):
+        return gaussians(s, t, [(f * width) ** 2 for f in (0.5, 1, 2)])
+
     others = ~np.eye(150, dtype=bool)
     assert found["mmd"]["value"] == pytest.approx(
         kernel(p, p)[others].mean() + kernel(q, q)[others].mean() - 2 * kernel(p, q).mean(),
@@ -189,7 +204,10 @@ def test_scdiffusion_recomputed(two_sets, protocol):
     p, q = joint_components(x, y, 50)
     z, n = np.vstack([p, q]), 300
     base = squared(z, z).sum() / (n * n - n)
-    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (base * 2.0 ** (i - 2))) for i in range(5))
+
+    def kernel(s, t):
+        return gaussians(s, t, [base * 2.0 ** (i - 2) for i in range(5)])
+
     assert found["mmd"]["value"] == pytest.approx(
         (kernel(p, p) + kernel(q, q) - kernel(p, q) - kernel(q, p)).mean(), rel=1e-3
     )
@@ -244,7 +262,10 @@ def three_sets(pbmc):
 
 
 def variable(cells, most):
-    "Columns of largest dispersion (variance by mean) relative to genes of similar mean, as Zheng et al. 2017 chose them; dense counts."
+    """Columns of largest dispersion relative to genes of similar mean; dense counts.
+
+    The dispersion is variance by mean, as in Zheng et al. 2017.
+    """
     x = scaled(cells, np.median(np.asarray(cells.X.sum(axis=1))))
     mean, dispersion = x.mean(axis=0), x.var(axis=0, ddof=1) / x.mean(axis=0)
     edges = np.percentile(mean, np.arange(10, 105, 5))
@@ -286,7 +307,7 @@ def test_groundgan_chooses_genes(three_sets):
 
 
 def test_training_cells_are_the_control(three_sets):
-    "As many training cells as held-out ones: nothing about their numbers is random, and they are what those cells get in the place of generated ones."
+    """As many training cells as held-out ones, so that nothing about their numbers is random."""
     from scgan_nb.evaluation.protocols.runner import run_protocol
 
     _, holdout, train = three_sets
@@ -294,7 +315,10 @@ def test_training_cells_are_the_control(three_sets):
     p, q = joint_components(x, y, 50)
     z, n = np.vstack([p, q]), 240
     base = squared(z, z).sum() / (n * n - n)
-    kernel = lambda s, t: sum(np.exp(-squared(s, t) / (base * 2.0 ** (i - 2))) for i in range(5))
+
+    def kernel(s, t):
+        return gaussians(s, t, [base * 2.0 ** (i - 2) for i in range(5)])
+
     found = run_protocol("scdiffusion", *real_first(three_sets), repeats=2, trees=10)["metrics"]
     assert found["mmd"]["control"] == pytest.approx(
         kernel(p, p).mean() + kernel(q, q).mean() - 2 * kernel(p, q).mean(), rel=1e-3
@@ -313,7 +337,7 @@ def test_training_cells_are_the_control(three_sets):
 
 
 def test_activa_makes_one_cross_validation(three_sets):
-    "As published, where all cells take part in it; where cells are drawn, rounds differ and are as many as were asked for."
+    """As published, if all cells take part; if cells are drawn, as many as were asked for."""
     from scgan_nb.evaluation.protocols.runner import run_protocol
 
     generated, holdout, train = three_sets
@@ -360,9 +384,10 @@ def test_activa_makes_one_cross_validation(three_sets):
     assert 0.5 * min(spreads) < area["spread"] < 2 * max(spreads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_processes_do_not_change_bytes(name, three_sets):
-    "Forests of 300 trees and 240 cells, whose votes threads would add up in any order; and cells that are aligned already."
+    """Forests of 300 trees and 240 cells, in one and two processes; and aligned cells."""
     from scgan_nb.evaluation.alignment import align
     from scgan_nb.evaluation.protocols.runner import run_protocol
 
