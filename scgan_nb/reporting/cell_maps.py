@@ -336,7 +336,7 @@ def tsne_picture(
     """
     return save_figure(tsne_plot(real, generated, labels_key, **options), path)
 
-# %% ../../nbs/reporting/cell_maps.ipynb #da01f9ea
+# %% ../../nbs/reporting/cell_maps.ipynb #9e21e6f6
 def _map_panels(cell_map: CellMap, real: Cells, generators: dict[str, Cells]) -> list[tuple]:
     """(title, positions, labels) of the real cells and of each set of generated cells."""
     rows, xy, _ = _real_positions(cell_map, real)
@@ -344,7 +344,7 @@ def _map_panels(cell_map: CellMap, real: Cells, generators: dict[str, Cells]) ->
     panels = [("held-out real", xy, labels)]
     return panels + [(name, cell_map.place(c), c.labels) for name, c in generators.items()]
 
-
+# %% ../../nbs/reporting/cell_maps.ipynb #c7dd700e
 def maps_plot(
     real: CellData,
     generators: dict[str, CellData],
@@ -364,6 +364,13 @@ def maps_plot(
     Returns
     -------
     Figure with a panel for the real cells and one for each generator.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> real, generated = split_example(60, 30, genes=100)
+    >>> [ax.get_title() for ax in maps_plot(real, {"copula": generated}, "cell_type").axes]
+    ['held-out real (30 cells)', 'copula (30 cells)']
     """
     real = as_cells(real, labels_key, what="real")
     generators = {name: as_cells(c, labels_key, what=name) for name, c in generators.items()}

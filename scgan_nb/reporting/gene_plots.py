@@ -170,7 +170,7 @@ def _small_colour_bar(ax: Axes, image: ScalarMappable, text: str, **size: float)
     bar.set_label(text, fontsize=8)
     bar.ax.tick_params(labelsize=8)
 
-# %% ../../nbs/reporting/gene_plots.ipynb #04a0dd61
+# %% ../../nbs/reporting/gene_plots.ipynb #d1da3437
 def _share_legend(ax: Axes, canvas: Figure | Axes) -> None:
     """The areas of 10, 50 and 100 % of the cells, below the panel."""
     style = {"color": "white", "edgecolors": INK, "linewidths": 0.6}
@@ -185,7 +185,7 @@ def _share_legend(ax: Axes, canvas: Figure | Axes) -> None:
     else:
         canvas.legend(handles=handles, loc="outside lower center", **text)
 
-
+# %% ../../nbs/reporting/gene_plots.ipynb #14e1bd15
 def marker_plot(
     real: CellData,
     generated: CellData,
@@ -207,6 +207,13 @@ def marker_plot(
     Raises
     ------
     ValueError if cells lack one of the genes.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> fig = marker_plot(*split_example(60, 60), ["LYZ", "CD74"], "cell_type")
+    >>> [text.get_text() for text in fig.axes[0].get_yticklabels()]
+    ['LYZ', 'CD74']
     """
     if genes is None:
         genes = find_markers(real, labels_key)
@@ -233,7 +240,7 @@ def _dot_plot(genes: Sequence, labels: list, summaries: list, ax: Axes | None) -
     _share_legend(ax, canvas)
     return canvas
 
-# %% ../../nbs/reporting/gene_plots.ipynb #b9c12df9
+# %% ../../nbs/reporting/gene_plots.ipynb #58f52468
 def _mean_and_variance(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
     """log10 of mean and variance of each gene for which both are positive."""
     x = Space().log(cells.x).expm1()
@@ -248,7 +255,7 @@ def _trend(mean: np.ndarray, variance: np.ndarray) -> tuple[list, list]:
     bins = np.array_split(np.argsort(mean), min(25, len(mean) // 10))
     return [10 ** np.median(mean[b]) for b in bins], [10 ** np.median(variance[b]) for b in bins]
 
-
+# %% ../../nbs/reporting/gene_plots.ipynb #8025269c
 def mean_variance_plot(
     real: CellData, generated: CellData, ax: Axes | None = None
 ) -> Figure | Axes:
@@ -258,6 +265,13 @@ def mean_variance_plot(
     ----------
     real, generated : AnnData, matrix or (matrix, labels).
     ax : where to draw; None makes a figure.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> fig = mean_variance_plot(*split_example(60, 60, genes=50))
+    >>> fig.axes[0].get_xlabel()
+    'mean per gene'
     """
     canvas, ax = axes_for(ax, 5.5, 4.2)
     for data, what, colour, line in (
@@ -276,7 +290,7 @@ def mean_variance_plot(
     ax.legend(frameon=False, fontsize=9)
     return canvas
 
-# %% ../../nbs/reporting/gene_plots.ipynb #4a8801af
+# %% ../../nbs/reporting/gene_plots.ipynb #f37a336e
 def correlation_triangle_plot(
     real: CellData,
     generated: CellData,
@@ -295,6 +309,13 @@ def correlation_triangle_plot(
     Raises
     ------
     ValueError if cells lack one of the genes.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> fig = correlation_triangle_plot(*split_example(60, 60), ["LYZ", "CD74"])
+    >>> fig.axes[0].get_title()
+    'real above, generated below the diagonal'
     """
     if genes is None:
         genes = find_markers(real, labels_key, n=4)
@@ -337,7 +358,7 @@ def _triangle_agreement(first: np.ndarray, second: np.ndarray) -> float:
         return np.nan
     return np.corrcoef(a, b)[0, 1]
 
-# %% ../../nbs/reporting/gene_plots.ipynb #c5ec0053
+# %% ../../nbs/reporting/gene_plots.ipynb #1c688c33
 def zeros_plot(
     real: CellData, generated: CellData, detected: csr_matrix | None = None, ax: Axes | None = None
 ) -> Figure | Axes:
@@ -349,6 +370,12 @@ def zeros_plot(
     detected : bool matrix [generated cells, genes], true where a gene counts as expressed, for
         generators whose zeros are merely small values; None: any value above 0.
     ax : where to draw; None makes a figure.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> zeros_plot(*split_example(60, 60, genes=50)).axes[0].get_title(loc="left")[:9]
+    '50 genes;'
     """
     expressed = as_cells(generated, what="generated").x if detected is None else detected
     pair = (as_cells(real, what="real").x, expressed)

@@ -68,7 +68,7 @@ def roc_plot(
     hide_spines(ax)
     return canvas
 
-# %% ../../nbs/reporting/report_plots.ipynb #a26d5305
+# %% ../../nbs/reporting/report_plots.ipynb #2312f92e
 def _draw_pair(ax: Axes, real: np.ndarray, generated: np.ndarray, title: str, top: float) -> None:
     expressed = (generated > 0) | (real > 0)
     ax.plot([0, top], [0, top], color=GREY, lw=0.8)
@@ -81,7 +81,7 @@ def _draw_pair(ax: Axes, real: np.ndarray, generated: np.ndarray, title: str, to
     ax.tick_params(labelsize=8)
     ax.set_title(f"{title}\ncorrelation {r:.2f}", fontsize=9)
 
-
+# %% ../../nbs/reporting/report_plots.ipynb #dca7d1b5
 def pairs_plot(
     real: CellData,
     generated: CellData,
@@ -99,6 +99,12 @@ def pairs_plot(
     Raises
     ------
     ValueError if the shapes differ, or there is no pair.
+
+    Examples
+    --------
+    >>> cells = np.array([[5, 0, 2], [1, 4, 0]])
+    >>> [ax.get_title().split()[-1] for ax in pairs_plot(cells, cells).axes]
+    ['1.00', '1.00']
     """
     x, y = (
         Space().log(as_cells(cells, what=name).x).toarray()
