@@ -1,4 +1,4 @@
-"""The figures of papers/: committed outputs are current, the check can fail, one failure is isolated."""
+"""The figures of papers/: committed outputs are current, and the check can fail."""
 
 import shutil
 
@@ -40,7 +40,8 @@ def notebook(*code):
             *(cell("code", c) for c in code),
             cell(
                 "code",
-                "fig.row('cells', fig.scale.figure + seed, agrees=True, headline=True)\nfig.finish()",
+                "fig.row('cells', fig.scale.figure + seed, agrees=True, headline=True)\n"
+                "fig.finish()",
             ),
         ],
     }

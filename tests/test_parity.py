@@ -42,7 +42,7 @@ def test_an_empty_folder_is_a_failure(tmp_path):
 
 @pytest.mark.parametrize("kind", ["scGAN", "cscGAN"])
 def test_models_of_the_original(shared, kind):
-    """A model trained by the original code makes the cells that the original makes from the same noise."""
+    """A model of the original code makes the cells that the original makes from the same noise."""
     import tensorflow as tf
 
     from scgan_nb.workflow.api import load

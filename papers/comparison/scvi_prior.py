@@ -1,22 +1,22 @@
 """Cells from the prior of an scVI model, for a comparison.
 
-scVI (Lopez et al. 2018, Nature Methods 15:1053) is an autoencoder that describes existing cells. Its
-public interface samples only cells of the data it was given (posterior predictive samples). A
+scVI (Lopez et al. 2018, Nature Methods 15:1053) is an autoencoder that describes existing cells.
+Its public interface samples only cells of the data it was given (posterior predictive samples). A
 generator makes cells from noise. This script therefore uses scVI as a generative model. After
 training,
 
     z ~ N(0, I),  library size ~ those of the training cells,  counts ~ the decoder's distribution,
 
-with scVI's defaults (10 latent dimensions, one hidden layer of 128, zero-inflated negative binomial,
-observed library sizes). The model gets no batch and no labels, so the generated cells have no labels.
-Library sizes are drawn independently of z.
+with scVI's defaults (10 latent dimensions, one hidden layer of 128, zero-inflated negative
+binomial, observed library sizes). The model gets no batch and no labels, so the generated cells
+have no labels. Library sizes are drawn independently of z.
 
 It needs scvi-tools, which brings PyTorch, and is best installed in an environment of its own:
 
     python -m venv scvi && scvi/bin/pip install "scvi-tools>=1.3"
     scvi/bin/python papers/comparison/scvi_prior.py --train train.h5ad --out scvi.h5ad
 
-`--train` holds counts in X or layers["counts"]. The counts in `--out` are evaluated like any others:
+`--train` holds counts in X or layers["counts"]. The counts in `--out` are evaluated like others:
 
     from scgan_nb.evaluation.baselines import read_generated
     scgan_nb.evaluate(holdout, read_generated("scvi.h5ad"), train=train)
