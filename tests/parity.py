@@ -4,9 +4,9 @@
     tests/parity.py DIR [--tolerance 1e-4]
 
 DIR holds `.npz` files: a small network of the original architecture, the random draws it was given,
-and the results (layout: `config` as JSON; `before/<variable>`, `inference/...`, `critic_step/...`,
-`generator_step/...`, `after_.../<variable>`). One line a file with the largest relative errors; exit
-status 1 if any is above the tolerance or DIR holds no file.
+and the results (layout: `config` as JSON, `before/<variable>`, `inference/...`, `critic_step/...`,
+`generator_step/...`, `after_.../<variable>`). One line a file with the largest relative errors;
+exit status 1 if any is above the tolerance or DIR holds no file.
 
 The original's scores of a critic step were read in the same graph run that applied the update, with
 nothing to order the two: a score may have been computed when some of the critic's variables were
