@@ -16,7 +16,7 @@ from .metrics import Cells, as_cells
 # %% auto #0
 __all__ = ['AlignedCells', 'AlignmentSettings', 'align']
 
-# %% ../../nbs/evaluation/alignment.ipynb #d99ab407
+# %% ../../nbs/evaluation/alignment.ipynb #1ce344ff
 @dataclasses.dataclass
 class AlignedCells:
     """Generated, held-out and (optionally) training cells over the same genes.
@@ -50,7 +50,7 @@ class AlignedCells:
     donors: tuple = (None, None)
     train_rows: np.ndarray | None = None
 
-
+# %% ../../nbs/evaluation/alignment.ipynb #0d1953cd
 @dataclasses.dataclass(frozen=True)
 class AlignmentSettings:
     """How cells are read and matched.
@@ -234,7 +234,18 @@ def _units_note(holdout: Cells, generated: Cells) -> str:
         "both were brought to a library size of 10,000 over the evaluated genes, then log1p."
     )
 
-# %% ../../nbs/evaluation/alignment.ipynb #262933e0
+# %% ../../nbs/evaluation/alignment.ipynb #9c929edc
+def _read(
+    holdout: Any, generated: Any, train: Any, labels_key: str | None, settings: AlignmentSettings
+) -> tuple[Cells, Cells, Cells | None]:
+    "Held-out, generated and training cells as they were given."
+    real_key, made_key = _label_columns(holdout, generated, labels_key, settings.real_labels_key)
+    made = as_cells(generated, made_key, settings.layer, "generated")
+    held = as_cells(holdout, real_key, what="holdout")
+    known = None if train is None else as_cells(train, real_key, what="train")
+    return held, made, known
+
+# %% ../../nbs/evaluation/alignment.ipynb #773dbbb0
 def align(
     holdout: Any,
     generated: Any,
@@ -247,38 +258,23 @@ def align(
     Parameters
     ----------
     holdout, generated, train : AnnData, matrix or (matrix, labels)
-        Counts or library-size-normalised values [cells, genes]; `train` is optional. The layer
-        "counts" of the generated cells, if any, is used for zeros and depth.
-    labels_key : str, optional
-        Column of labels; generated cells without it are read by their column "cluster".
-    **options
-        The fields of `AlignmentSettings`: real_labels_key, layer, same_gene_order, donor_key.
-
-    Returns
-    -------
-    AlignedCells
+        Counts or library-size-normalised values [cells, genes]; `train` is optional.
+    labels_key : column of labels; generated cells without it are read by their "cluster"
+    **options : fields of `AlignmentSettings`
 
     Raises
     ------
-    ValueError
-        Genes are missing or unnamed, the real cells lack a label or donor column, or values
-        are not linear expression.
+    ValueError for genes or columns that are missing, and for values that are not linear.
 
     Examples
     --------
     >>> from scgan_nb.data.examples import split_example
     >>> holdout, generated = split_example(60, 40)
-    >>> aligned = align(holdout, generated[:, :150], labels_key="cell_type")
-    >>> aligned.holdout.x.shape, aligned.generated.x.shape
-    ((60, 150), (40, 150))
+    >>> align(holdout, generated[:, :150]).holdout.x.shape
+    (60, 150)
     """
     settings = AlignmentSettings(**options)
-    real_key, generated_key = _label_columns(
-        holdout, generated, labels_key, settings.real_labels_key
-    )
-    made = as_cells(generated, generated_key, settings.layer, "generated")
-    held = as_cells(holdout, real_key, what="holdout")
-    known = None if train is None else as_cells(train, real_key, what="train")
+    held, made, known = _read(holdout, generated, train, labels_key, settings)
     train_donors = _donors(train, settings.donor_key, "training")
     donors = _donors(holdout, settings.donor_key, "held-out")
     rows = None

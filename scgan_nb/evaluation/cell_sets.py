@@ -80,7 +80,7 @@ def draw_two_sets(
     pairs = rng.permuted(pairs, axis=1)
     return pairs[:, 0], pairs[:, 1]
 
-# %% ../../nbs/evaluation/cell_sets.ipynb #60652142
+# %% ../../nbs/evaluation/cell_sets.ipynb #1a820b57
 def draw_cells(
     labels: np.ndarray | None,
     total: int,
@@ -116,7 +116,7 @@ def draw_cells(
     rest = np.setdiff1d(np.arange(total), chosen)
     return np.concatenate([chosen, rng.choice(rest, n - len(chosen), replace=False)])
 
-
+# %% ../../nbs/evaluation/cell_sets.ipynb #72258127
 def label_shares(labels: np.ndarray, names: list[str]) -> np.ndarray:
     """Share of each label in `names`, float [names].
 

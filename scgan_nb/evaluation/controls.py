@@ -97,7 +97,7 @@ def single_label(cells: CellSet) -> CellSet:
     names, counts = np.unique(cells.labels, return_counts=True)
     return cells._replace(labels=np.repeat(names[counts.argmax()], cells.n))
 
-# %% ../../nbs/evaluation/controls.ipynb #bf54c867
+# %% ../../nbs/evaluation/controls.ipynb #257924c6
 def controls_needed(names: Iterable[str], has_labels: bool) -> set[str]:
     """Descriptions of the controls that the metrics `names` need and that can be made.
 
@@ -111,7 +111,7 @@ def controls_needed(names: Iterable[str], has_labels: bool) -> set[str]:
         possible |= {PERMUTED_LABELS, ONE_LABEL}
     return possible & {METRICS[name].negative_control for name in names}
 
-
+# %% ../../nbs/evaluation/controls.ipynb #48dbf692
 def negative_controls(
     names: Iterable[str], cells: CellSet, space: Space, rng: np.random.Generator
 ) -> dict[str, CellSet]:

@@ -20,7 +20,7 @@ from .summary import collect_results, summarise_metric
 # %% auto #0
 __all__ = ['compute_metrics', 'evaluate_plan']
 
-# %% ../../nbs/evaluation/evaluate.ipynb #31ad56ce
+# %% ../../nbs/evaluation/evaluate.ipynb #a0819dfc
 def compute_metrics(
     holdout: Any,
     generated: Any = None,
@@ -40,26 +40,18 @@ def compute_metrics(
     train : AnnData, matrix or (matrix, labels), optional
         Cells that the generator was trained on. Without them, metrics on copies are not
         evaluated.
-    labels_key : str, optional
-        Column of labels.
+    labels_key : column of labels, optional
     settings : EvaluationSettings, optional
-    **options
-        Fields of `EvaluationSettings` (if `settings` is not given): n, repeats, seed, fast, only,
-        match_labels, n_pcs, n_genes, n_jobs, progress, trees, fit_on. Fields of
-        `AlignmentSettings`: real_labels_key, layer, same_gene_order, donor_key.
+    **options :
+        Fields of `EvaluationSettings` (if `settings` is not given) and of `AlignmentSettings`.
 
     Returns
     -------
-    dict: metric -> Metric, in the order of `METRICS` or of `only`. `Metric.by_label` holds a dict
-    for each label: value, controls, intervals, and n, the cells per set. `Metric.details` holds
-    more: ROC curves (rf_auroc), pairs (near_duplicate_share), donors and released cells
-    (membership_auroc), the confusion table (label_agreement), shares (label_share), and the labels
-    that are too small (too_small).
+    dict: metric -> Metric, in the order of `METRICS` or of `only`.
 
     Raises
     ------
-    ValueError
-        Too few cells, an unknown metric, or cells that `align` refuses.
+    ValueError for too few cells, an unknown metric, or cells that `align` refuses.
 
     Examples
     --------
@@ -79,7 +71,7 @@ def compute_metrics(
         aligned = align(holdout, generated, train, labels_key, **options)
     return evaluate_plan(prepare(aligned, settings))
 
-
+# %% ../../nbs/evaluation/evaluate.ipynb #d795422e
 def _split_options(options: dict) -> tuple[dict, dict]:
     "Options of `align`, and fields of `EvaluationSettings`."
     fields = EvaluationSettings.__dataclass_fields__

@@ -25,7 +25,7 @@ QUESTIONS = {
     "new": ("memorisation_share", "membership_auroc", "near_duplicate_share", "nndr"),
 }
 
-# %% ../../nbs/evaluation/headline.ipynb #eb8997aa
+# %% ../../nbs/evaluation/headline.ipynb #a96b199d
 def headline(metrics: Mapping[str, Metric]) -> dict:
     """One number from the result of `compute_metrics`.
 
@@ -67,7 +67,7 @@ def headline(metrics: Mapping[str, Metric]) -> dict:
         "left_out": [name for name in every_name if name not in weights],
     }
 
-
+# %% ../../nbs/evaluation/headline.ipynb #91f95f8a
 def _scores(metrics: Mapping[str, Metric], names: tuple) -> dict[str, float]:
     "Scores of the metrics `names` that have one."
     scores = {name: metrics[name].score for name in names if name in metrics}

@@ -103,7 +103,7 @@ def balanced_sets(
             left = np.delete(left, picked)
     return found
 
-# %% ../../nbs/evaluation/membership.ipynb #8d9cfe5e
+# %% ../../nbs/evaluation/membership.ipynb #00ecb7f3
 def membership_metrics(
     names: Collection[str], balanced: Sequence[BalancedSets], released: Any = None
 ) -> dict:
@@ -145,7 +145,7 @@ def membership_metrics(
         found["attacks"] = attacks
     return found
 
-
+# %% ../../nbs/evaluation/membership.ipynb #10c01f84
 def _attack(balanced: BalancedSets, released: np.ndarray) -> dict:
     members, nonmembers = balanced.train, balanced.holdout
     return membership_inference_auroc(

@@ -32,7 +32,7 @@ class Task(NamedTuple):
         with threadpool_limits(1):
             return self.key, self.function(*self.arguments)
 
-# %% ../../nbs/evaluation/parallel.ipynb #ea48116d
+# %% ../../nbs/evaluation/parallel.ipynb #859f047f
 ENOUGH_WORK = 100_000  # trees x cells
 
 
@@ -69,7 +69,7 @@ def run_tasks(
     """
     return dict(_results(tasks, n_jobs if work >= ENOUGH_WORK else 1, total, progress))
 
-
+# %% ../../nbs/evaluation/parallel.ipynb #bc4562cf
 def _results(
     tasks: Iterable[Task], n_jobs: int, total: int | None, progress: bool
 ) -> Iterator[tuple[Hashable, Any]]:

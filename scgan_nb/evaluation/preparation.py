@@ -28,7 +28,7 @@ MOST_VARIABLE = 100  # genes whose correlations are compared
 __all__ = ['MOST_FITTED', 'MOST_SEARCHED', 'MOST_VARIABLE', 'HoldoutSplit', 'split_holdout', 'cells_per_set', 'large_labels',
            'EvaluationPlan', 'prepare']
 
-# %% ../../nbs/evaluation/preparation.ipynb #43a4216b
+# %% ../../nbs/evaluation/preparation.ipynb #c1ffb887
 @dataclasses.dataclass(frozen=True)
 class HoldoutSplit:
     """Cells to fit on and held-out cells to evaluate with.
@@ -52,7 +52,7 @@ def _subset(cells: Cells, rows: np.ndarray) -> Cells:
     labels = None if cells.labels is None else cells.labels[rows]
     return cells._replace(x=cells.x[rows], labels=labels)
 
-
+# %% ../../nbs/evaluation/preparation.ipynb #dae87063
 def split_holdout(
     aligned: AlignedCells, fit_on: str = "train", rng: np.random.Generator | None = None
 ) -> HoldoutSplit:
@@ -202,7 +202,7 @@ def _some_rows(total: int, most: int, seeds: list[int]) -> np.ndarray:
     rng = np.random.default_rng(seeds)
     return np.sort(rng.choice(total, min(total, most), replace=False))
 
-# %% ../../nbs/evaluation/preparation.ipynb #85417295
+# %% ../../nbs/evaluation/preparation.ipynb #c1f9e932
 def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPlan:
     """Split the held-out cells, fit the space and choose the metrics.
 
@@ -251,7 +251,7 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
         ),
     )
 
-
+# %% ../../nbs/evaluation/preparation.ipynb #ead04ca5
 def _shared_context(
     names: list[str], fitting: Cells, space: Space, settings: EvaluationSettings
 ) -> MeasurementContext:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # %% auto #0
-__all__ = ['interval', 'Metric']
+__all__ = ['interval', 'Metric', 'distance_from_ideal']
 
 # %% ../../nbs/evaluation/results.ipynb #4184c688
 def interval(
@@ -47,48 +47,27 @@ def interval(
     half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) * math.sqrt(1 + 1 / len(x))
     return float(max(bounds[0], x.mean() - half)), float(min(bounds[1], x.mean() + half))
 
-# %% ../../nbs/evaluation/results.ipynb #131bafbd
+# %% ../../nbs/evaluation/results.ipynb #7e2425a8
 @dataclasses.dataclass
 class Metric:
     """One metric with its controls. Values are means over `repeats` draws of `n` cells per set.
 
     Attributes
     ----------
-    name : str
-    value : float or None
-        Generated against held-out cells; None if not evaluated, see `note`.
-    positive_control : float or None
-        Other held-out real cells against the same held-out cells.
-    negative_control : float or None
-        The bad generator that `bad` describes, against the same held-out cells.
-    low, high : float or None
-        95 % prediction interval of the value for another draw.
-    n : int or None
-        Cells per set in each draw.
-    space : str
-        Where it was measured.
-    seed : int
-    good : "lower", "higher" or float
-        The better direction, or the ideal number.
-    repeats : int
-        Number of draws.
-    note : str
-        Why it was not evaluated, or what to know about it.
-    bad : str
-        Description of the negative control.
-    positive_control_low, positive_control_high : float or None
-        95 % prediction interval of the positive control.
-    by_label : dict
-        label -> {value, positive_control, negative_control, low, high, positive_control_low,
-        positive_control_high, n}; None where not known.
-    details : dict
-        More, in plain Python types: a confusion table, an ROC curve, labels that are too small.
+    value : None if not evaluated, see `note`
+    positive_control : other held-out real cells against the same held-out cells
+    negative_control : the bad generator that `bad` describes
+    low, high : 95 % prediction interval of the value for another draw
+    n, repeats : cells per set in each draw, number of draws
+    good : "lower", "higher" or the ideal number
+    positive_control_low, positive_control_high : interval of the positive control
+    by_label : label -> {value, low, high, n, and the controls}; None where not known
+    details : more, in plain Python types
 
     Examples
     --------
-    >>> auroc = Metric("rf_auroc", value=0.7, positive_control=0.5, negative_control=1.0, good=0.5)
-    >>> round(auroc.score, 2)
-    0.6
+    >>> Metric("ks", value=0.5, positive_control=0.0, negative_control=1.0).score
+    0.5
     """
 
     name: str
@@ -111,23 +90,46 @@ class Metric:
 
     def error(self, x: float) -> float:
         "Distance of `x` from the ideal; lower is better for every metric."
-        if isinstance(self.good, str):
-            return {"lower": x, "higher": -x}[self.good]
-        return abs(x - self.good)
+        return distance_from_ideal(self.good, x)
 
     @property
     def score(self) -> float | None:
         "1: as good as the positive control, 0: as bad as the negative one, None: not defined."
-        if None in (self.value, self.positive_control, self.negative_control):
-            return None
-        positive = [self.positive_control, self.positive_control_low, self.positive_control_high]
-        largest = max(self.error(x) for x in positive if x is not None)
-        worst = self.error(self.negative_control)
-        if worst <= largest:
-            return None
-        best = self.error(self.positive_control)
-        return float(np.clip((worst - self.error(self.value)) / (worst - best), 0, 1))
+        return _score(self)
 
     def to_dict(self) -> dict:
         "All fields and the score as plain Python values, ready for JSON."
         return dataclasses.asdict(self) | {"score": self.score}
+
+# %% ../../nbs/evaluation/results.ipynb #b7c4a503
+def distance_from_ideal(good: str | float, x: float) -> float:
+    """Distance of `x` from the ideal value.
+
+    Parameters
+    ----------
+    good : "lower", "higher" or float
+    x : float
+
+    Examples
+    --------
+    >>> distance_from_ideal("lower", 0.2), distance_from_ideal("higher", 0.2)
+    (0.2, -0.2)
+    >>> distance_from_ideal(0.5, 0.75)
+    0.25
+    """
+    if isinstance(good, str):
+        return {"lower": x, "higher": -x}[good]
+    return abs(x - good)
+
+
+def _score(metric: Metric) -> float | None:
+    "The equation above; None if a number is missing or the controls cannot be told apart."
+    if None in (metric.value, metric.positive_control, metric.negative_control):
+        return None
+    positive = [metric.positive_control, metric.positive_control_low, metric.positive_control_high]
+    largest = max(metric.error(x) for x in positive if x is not None)
+    worst = metric.error(metric.negative_control)
+    if worst <= largest:
+        return None
+    best = metric.error(metric.positive_control)
+    return float(np.clip((worst - metric.error(metric.value)) / (worst - best), 0, 1))

@@ -35,45 +35,28 @@ def usual_trees(fast: bool) -> int:
     """
     return 100 if fast else 250
 
-# %% ../../nbs/evaluation/settings.ipynb #e8f98039
+# %% ../../nbs/evaluation/settings.ipynb #2d583bfb
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
     """How generated cells are evaluated.
 
     Attributes
     ----------
-    n : int, optional
-        Cells per set in each draw. By default all generated cells or half the held-out cells (a
-        third where some are set aside for the space), whichever is fewer, at most `most_cells`.
-    repeats : int
-        Number of draws, at least 2.
-    seed : int
-        Seed of draws, forests and classifiers.
-    fast : bool
-        100 trees instead of 250, fewer cells, and at most 3 draws per label.
-    only : sequence of str, optional
-        Names of metrics; None for all.
-    match_labels : bool
-        Draw generated cells, and the real cells of the positive control, in the label mix of the
-        real cells they are compared with. For cells that were ordered in another mix.
-    n_pcs, n_genes : int, int or None
-        Principal components and genes of the space, see `Space`.
-    n_jobs : int
-        Processes; -1 for all cores. The numbers do not depend on it.
-    progress : bool
-        Show a progress bar.
-    trees : int, optional
-        Trees of a forest; by default `usual_trees(fast)`.
-    fit_on : "train" or "holdout"
-        Cells that the space is fitted on. "holdout": a third of the held-out cells is set aside
-        for it (always so without training cells). A space fitted on the training cells of the
-        generator shows every chance pattern that it shares with them, and even copies of real
-        cells look false in it. Reports and comparisons therefore use "holdout".
+    n : cells per set in each draw; by default as many as possible, at most `most_cells`
+    repeats : number of draws, at least 2
+    seed : of draws, forests and classifiers
+    fast : 100 trees instead of 250, fewer cells, and at most 3 draws per label
+    only : names of metrics; None for all
+    match_labels : draw in the label mix of the real cells (if another mix was ordered)
+    n_pcs, n_genes : components and genes of the space, see `Space`
+    n_jobs : processes, -1 for all cores; the numbers do not depend on it
+    progress : show a progress bar
+    trees : of a forest; by default `usual_trees(fast)`
+    fit_on : cells that the space is fitted on, "train" or "holdout"
 
     Raises
     ------
-    ValueError
-        For an unknown metric, fewer than 2 repeats, or another value of `fit_on`.
+    ValueError for an unknown metric, fewer than 2 repeats, or another value of `fit_on`.
 
     Examples
     --------
@@ -96,11 +79,7 @@ class EvaluationSettings:
     fit_on: str = "train"
 
     def __post_init__(self):
-        check_metric_names(self.metric_names)
-        if self.repeats < 2:
-            raise ValueError(f"repeats={self.repeats}: an interval needs at least 2 repeats")
-        if self.fit_on not in ("train", "holdout"):
-            raise ValueError(f"fit_on is {self.fit_on!r}; it must be 'train' or 'holdout'")
+        _check(self)
 
     @property
     def metric_names(self) -> list[str]:
@@ -112,12 +91,10 @@ class EvaluationSettings:
         "Trees of a forest."
         return usual_trees(self.fast) if self.trees is None else self.trees
 
-    @property
-    def label_trees(self) -> int:
-        "Trees of a forest for the cells of one label: a quarter, from 10 to 50."
-        return max(10, min(50, self.forest_trees // 4))
-
-    @property
-    def label_repeats(self) -> int:
-        "Number of draws for the cells of one label."
-        return min(self.repeats, 3) if self.fast else self.repeats
+# %% ../../nbs/evaluation/settings.ipynb #e0c43139
+def _check(settings: EvaluationSettings) -> None:
+    check_metric_names(settings.metric_names)
+    if settings.repeats < 2:
+        raise ValueError(f"repeats={settings.repeats}: an interval needs at least 2 repeats")
+    if settings.fit_on not in ("train", "holdout"):
+        raise ValueError(f"fit_on is {settings.fit_on!r}; it must be 'train' or 'holdout'")

@@ -18,7 +18,7 @@ from .results import Metric, interval
 # %% auto #0
 __all__ = ['DrawResults', 'collect_results', 'mean_of', 'summarise_metric', 'memorisation_metric']
 
-# %% ../../nbs/evaluation/summary.ipynb #85c7edb2
+# %% ../../nbs/evaluation/summary.ipynb #24b3e761
 @dataclasses.dataclass(frozen=True)
 class DrawResults:
     """What `measure_pair` returned, one dict for each repeat.
@@ -56,7 +56,7 @@ def collect_results(measured: dict, label: str | None, repeats: int) -> DrawResu
         [_negative_control(measured, label, r) for r in range(repeats)],
     )
 
-
+# %% ../../nbs/evaluation/summary.ipynb #2b0afc42
 def _negative_control(measured: dict, label: str | None, repeat: int) -> dict:
     "Each metric from its own negative control in draw `repeat`; also by label."
     worst: dict = {"by_label": {}}

@@ -22,7 +22,7 @@ __all__ = ['MOST_LEARNED', 'Rounds', 'ProtocolResult', 'Protocol', 'draw_rounds'
            'biased_mmd', 'stack_with_kinds', 'SplitForest', 'draws_with_controls', 'has_forest', 'split_kinds',
            'logged_pair', 'joint_components', 'some_cells']
 
-# %% ../../../nbs/evaluation/protocols/common.ipynb #a268b276
+# %% ../../../nbs/evaluation/protocols/common.ipynb #90c253bb
 @dataclasses.dataclass(frozen=True)
 class Rounds:
     """Input of a protocol.
@@ -58,7 +58,7 @@ class Rounds:
         calls = [Task(key, do, tuple(arguments)) for key, (do, *arguments) in tasks.items()]
         return run_tasks(calls, forests * self.trees * self.n, self.n_jobs)
 
-
+# %% ../../../nbs/evaluation/protocols/common.ipynb #6a4310d4
 @dataclasses.dataclass(frozen=True)
 class ProtocolResult:
     """Output of a protocol.
@@ -201,7 +201,7 @@ def biased_mmd(
     within = mean_kernel(generated, generated) + mean_kernel(real, real)
     return float(within - 2 * mean_kernel(generated, real))
 
-# %% ../../../nbs/evaluation/protocols/common.ipynb #3a7b9556
+# %% ../../../nbs/evaluation/protocols/common.ipynb #f1d73c4b
 def stack_with_kinds(real: Any, generated: Any) -> tuple[np.ndarray, np.ndarray]:
     """Real above generated cells, dense [cells, features], and True for generated [cells].
 
@@ -213,20 +213,17 @@ def stack_with_kinds(real: Any, generated: Any) -> tuple[np.ndarray, np.ndarray]
     real, generated = (x.toarray() if sp.issparse(x) else x for x in (real, generated))
     return np.vstack([real, generated]), np.repeat([False, True], [len(real), len(generated)])
 
-
+# %% ../../../nbs/evaluation/protocols/common.ipynb #cc44881e
 @dataclasses.dataclass(frozen=True)
 class SplitForest:
     """A random forest grown on one part of the cells and tested on the rest.
 
     Attributes
     ----------
-    test_share : float
-        Share of cells to test on; the split is random and not stratified.
+    test_share : share of cells to test on; the split is random and not stratified
     trees : int
-    pcs : int, optional
-        Use so many principal components of the growing part.
-    options : dict
-        Further options of scikit-learn's RandomForestClassifier.
+    pcs : use so many principal components of the growing part; None for none
+    options : further options of scikit-learn's RandomForestClassifier
     """
 
     test_share: float
@@ -258,20 +255,21 @@ class SplitForest:
         grow, test = train_test_split(
             np.arange(len(x)), test_size=self.test_share, random_state=split_seed, shuffle=True
         )
-        grown, tested = self._features(x[grow], x[test], seed)
+        grown, tested = _project(x[grow], x[test], self.pcs, seed)
         # one thread: several would add up the votes in any order
         forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=1, **self.options)
         forest.fit(grown, kinds[grow])
         return float(roc_auc_score(kinds[test], forest.predict_proba(tested)[:, 1]))
 
-    def _features(self, grown: np.ndarray, tested: np.ndarray, seed: int) -> tuple:
-        from sklearn.decomposition import PCA
+# %% ../../../nbs/evaluation/protocols/common.ipynb #e83b6040
+def _project(grown: np.ndarray, tested: np.ndarray, pcs: int | None, seed: int) -> tuple:
+    "Both parts on `pcs` principal components of the first one; as they are without `pcs`."
+    from sklearn.decomposition import PCA
 
-        if not self.pcs:
-            return grown, tested
-        k = min(self.pcs, len(grown) - 1, grown.shape[1])
-        pca = PCA(k, random_state=seed).fit(grown)
-        return pca.transform(grown), pca.transform(tested)
+    if not pcs:
+        return grown, tested
+    pca = PCA(min(pcs, len(grown) - 1, grown.shape[1]), random_state=seed).fit(grown)
+    return pca.transform(grown), pca.transform(tested)
 
 # %% ../../../nbs/evaluation/protocols/common.ipynb #9ab0a74d
 def draws_with_controls(rounds: Rounds) -> dict:

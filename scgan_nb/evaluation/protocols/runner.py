@@ -114,7 +114,7 @@ def _summaries(result: ProtocolResult) -> dict:
         for metric in result.values[0]
     }
 
-# %% ../../../nbs/evaluation/protocols/runner.ipynb #86113cdb
+# %% ../../../nbs/evaluation/protocols/runner.ipynb #5bd1e047
 def run_protocol(
     name: str,
     holdout: Any,
@@ -130,26 +130,15 @@ def run_protocol(
     Parameters
     ----------
     name : one of `PROTOCOLS`
-    holdout, generated, train, labels_key
-        See `align`; train is optional. With `AlignedCells` as `holdout`, leave out the others.
+    holdout, generated, train, labels_key : see `align`; or `AlignedCells` as `holdout` alone
     seed : int
-    repeats : int
-        Rounds, at least 1, that repeat what is random: cells where there are more than `n`,
-        splits, forests, bootstraps, t-SNE. "activa" has one round if all cells take part in every
-        draw, since the paper reports one cross-validation.
-    **options
-        n (cells per set; by default as many as possible, at most 1,000 for "groundgan", the
-        paper's number, and 2,000 for the others), trees (of a forest; fewer than the papers' 1,000
-        only to save time), n_jobs (processes, -1 for all cores; the numbers do not depend on it),
-        and the options of `align`.
+    repeats : rounds; "activa" has one if all cells take part in every draw
+    **options : n (cells per set), trees (of a forest), n_jobs (processes), options of `align`
 
     Returns
     -------
-    dict: name; metrics (name -> {value, low, high, control}, with folds also spread; control is
-    what real cells get, or None; low and high are the 95 % interval for one more round, for a
-    forest in one cross-validation that for one more fold, and the value itself where nothing is
-    random); published (list of {row, metric, value, source}, some with spread); differs
-    (sentences); control (what it is); about ({n, genes, seed, repeats: rounds made, trees}).
+    dict: name; metrics (name -> {value, low, high, control}, with folds also spread); published
+    (list of {row, metric, value, source}); differs (sentences); control (what it is); about.
 
     Raises
     ------
@@ -174,6 +163,11 @@ def run_protocol(
     rounds = _rounds(aligned, name, seed, repeats, sizes)
     with threadpool_limits(1):
         result = _RULES[name].measure(rounds)
+    return _report(name, rounds, result)
+
+# %% ../../../nbs/evaluation/protocols/runner.ipynb #47457507
+def _report(name: str, rounds: Rounds, result: ProtocolResult) -> dict:
+    "What `run_protocol` returns."
     made = len(result.values)
     return {
         "name": name,
@@ -187,7 +181,7 @@ def run_protocol(
         "control": _RULES[name].control,
         "about": {
             "n": rounds.n,
-            "seed": seed,
+            "seed": rounds.seed,
             "repeats": made,
             "trees": rounds.trees,
             **result.about,

@@ -38,7 +38,7 @@ from scgan_nb.evaluation.protocols.common import (
 # %% auto #0
 __all__ = ['SCDIFFUSION', 'mean_distance_widths', 'neighbour_auroc', 'measure_scdiffusion']
 
-# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #05aa1677
+# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #8a39ae43
 def mean_distance_widths(x: np.ndarray, y: np.ndarray) -> list[float]:
     """Squared widths of the five kernels.
 
@@ -58,9 +58,9 @@ def mean_distance_widths(x: np.ndarray, y: np.ndarray) -> list[float]:
     z = np.vstack([x, y]).astype(np.float64)
     n = len(z)
     base = 2 * (n * (z**2).sum() - (z.sum(axis=0) ** 2).sum()) / (n * n - n)
-    return [base * 2.0 ** (i - 2) for i in range(5)]
+    return [float(base * 2.0 ** (i - 2)) for i in range(5)]
 
-# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #09ed9a75
+# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #3aaf3baa
 def _classes_of_label(
     cells: Sequence[Any], labels: Sequence[np.ndarray], label: str, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +70,7 @@ def _classes_of_label(
     x = sp.vstack([cells[1][real[:m]], cells[0][generated[:m]]]).toarray()
     return x, np.repeat([0, 1], m)
 
-
+# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #7b154fb7
 def neighbour_auroc(
     generated: Any,
     holdout: Any,
@@ -156,7 +156,7 @@ def _label_shares(aligned: AlignedCells, logged: dict, asked: dict, seed: int) -
             found[key] = label_agreement(predicted, generated.labels[rows])["share"]
     return found
 
-# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #37d62c5d
+# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #f082495e
 def _random_tasks(rounds: Rounds, asked: dict, logged: dict, numbers: dict) -> dict:
     "Forests and neighbour classifiers of all values and of the first control."
     aligned, tasks = rounds.aligned, {}
@@ -174,7 +174,7 @@ def _random_tasks(rounds: Rounds, asked: dict, logged: dict, numbers: dict) -> d
         tasks[*key, "knn_auroc"] = neighbour_auroc, *logged[key], *drawn, seeds
     return tasks
 
-
+# %% ../../../nbs/evaluation/protocols/scdiffusion.ipynb #d9c0b14c
 def measure_scdiffusion(rounds: Rounds) -> ProtocolResult:
     """Numbers of the scDiffusion protocol.
 
