@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .detection import detect_genes, has_integer_values
-from .metrics import Cells, as_cells
+from .spaces import Cells, as_cells
 
 # %% auto #0
 __all__ = ['AlignedCells', 'AlignmentSettings', 'align']

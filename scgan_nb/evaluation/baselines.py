@@ -14,7 +14,7 @@ from ..data.labels import labels_from_column, plan_labels
 from ..data.readers import read
 from ..data.validation import ReadError
 from .detection import undo_log1p
-from .metrics import Space, check_linear
+from .spaces import Space, check_linear
 
 # %% auto #0
 __all__ = ['LABEL_COLUMNS', 'counts_of', 'resample', 'negative_binomial_moments', 'independent_nb', 'gaussian_copula',

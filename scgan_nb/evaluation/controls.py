@@ -18,7 +18,8 @@ from scgan_nb.evaluation.metric_table import (
     PERMUTED_LABELS,
     SHUFFLED_GENES,
 )
-from .metrics import Space, neighbours
+from .metrics import neighbours
+from .spaces import Space
 
 # %% auto #0
 __all__ = ['shuffle_genes', 'collapse', 'permute_labels', 'single_label', 'controls_needed', 'negative_controls']

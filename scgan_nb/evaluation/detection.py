@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import Cells
+from .spaces import Cells
 
 # %% auto #0
 __all__ = ['undo_log1p', 'has_integer_values', 'Detection', 'typical_depth', 'detect_genes']

@@ -13,8 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from .cell_sets import CellSet, draw_cells
-from .metrics import Space, memorisation_share
+from .metrics import memorisation_share
 from .privacy import membership_inference_auroc
+from .spaces import Space
 
 MOST_RELEASED = 5_000  # generated cells that an attacker holds, at most
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from .alignment import AlignedCells
 from .cell_sets import CellSet
-from .downstream import judged_labels
+from .downstream import evaluated_labels
 from .exclusions import excluded_by_design
 from .measurement import MeasurementContext
 from .membership import MOST_RELEASED
-from .metrics import Cells, Space, label_classifier, most_variable_genes
+from .metrics import label_classifier
 from .settings import EvaluationSettings, most_cells
+from .spaces import Cells, Space, most_variable_genes
 
 MOST_FITTED = 5_000  # real cells that the space is fitted on
 MOST_SEARCHED = 100_000  # training cells that are searched for originals
@@ -129,7 +130,7 @@ def large_labels(labels: np.ndarray | None, n: int, least: int = 10) -> list[str
     """
     if labels is None:
         return []
-    large, _ = judged_labels(labels, max(1, math.ceil(least * len(labels) / n)))
+    large, _ = evaluated_labels(labels, max(1, math.ceil(least * len(labels) / n)))
     return large if len(large) > 1 else []
 
 # %% ../../nbs/evaluation/preparation.ipynb #097101e8

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..evaluation.metrics import Cells, Space, as_cells
+from ..evaluation.spaces import Cells, Space, as_cells
 from scgan_nb.reporting.figures import (
     COLOURS,
     INK,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from scipy.sparse import spmatrix
 
-    from scgan_nb.evaluation.metrics import Cells
+    from scgan_nb.evaluation.spaces import Cells
 
 # %% auto #0
 __all__ = ['CellData', 'GREY', 'INK', 'COLOURS', 'palette', 'all_labels', 'new_figure', 'axes_for', 'hide_spines', 'save_figure']

@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scgan_nb.evaluation.metrics import (
-    Cells,
-    Space,
-    as_cells,
-    correlation_matrix,
-    most_variable_genes,
-)
+from ..evaluation.metrics import correlation_matrix
+from ..evaluation.spaces import Cells, Space, as_cells, most_variable_genes
 from scgan_nb.reporting.figures import (
     COLOURS,
     GREY,

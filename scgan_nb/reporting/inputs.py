@@ -15,7 +15,7 @@ from ..data.file_checks import missing_file_message, plain_errors
 from ..data.readers import read
 from ..evaluation.baselines import LABEL_COLUMNS
 from ..evaluation.detection import undo_log1p
-from ..evaluation.metrics import check_linear
+from ..evaluation.spaces import check_linear
 
 # %% auto #0
 __all__ = ['OpenedCells', 'open_cells', 'label_columns', 'is_marked_synthetic', 'real_cells_first']

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..evaluation.alignment import AlignedCells
-from ..evaluation.metrics import Cells
 from ..evaluation.results import Metric
+from ..evaluation.spaces import Cells
 from .cell_maps import maps_plot, tsne_plot
 from scgan_nb.reporting.gene_plots import (
     correlation_triangle_plot,

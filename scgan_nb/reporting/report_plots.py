@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..evaluation.metrics import Space, as_cells
+from ..evaluation.spaces import Space, as_cells
 from scgan_nb.reporting.figures import (
     COLOURS,
     GREY,

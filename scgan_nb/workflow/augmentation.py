@@ -86,7 +86,7 @@ def augmentation(
     -------
     arm -> {"f1", "auprc"}, both 0 to 1, higher is better (Marouf et al. 2020, Figure 3).
     """
-    from scgan_nb.evaluation.metrics import Space
+    from scgan_nb.evaluation.spaces import Space
 
     part = {split: cells[cells.obs["split"] == split] for split in ("train", "test")}
     target = {s: (a.obs["cluster"].astype(str) == label).to_numpy() for s, a in part.items()}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..evaluation.metrics import Space, kernel_width, mmd, precision_recall, rf_auroc
+from ..evaluation.metrics import kernel_width, mmd, precision_recall, rf_auroc
+from ..evaluation.spaces import Space
 from ..generation.writing import generate_cells
 
 if TYPE_CHECKING:

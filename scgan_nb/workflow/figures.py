@@ -197,7 +197,7 @@ class Figure:
         compared.
         """
         from scgan_nb.evaluation.distributions import rf_roc
-        from scgan_nb.evaluation.metrics import Space
+        from scgan_nb.evaluation.spaces import Space
 
         holdout = self.split("test") if holdout is None else holdout
         rng = np.random.default_rng([self.seed, 6])
@@ -303,7 +303,7 @@ class Figure:
 # %% ../../nbs/workflow/figures.ipynb #4f9d2979
 def _logged(cells, genes: list[str]) -> np.ndarray:
     """log1p of some genes at 10,000 counts, [cells, genes]."""
-    from scgan_nb.evaluation.metrics import Space
+    from scgan_nb.evaluation.spaces import Space
 
     return Space().log(cells.X)[:, cells.var_names.get_indexer(genes)].toarray()
 

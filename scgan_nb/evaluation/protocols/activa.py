@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import Cells, Space, correlation_matrix, forest_scores, mmd
+from ..metrics import correlation_matrix, forest_scores, mmd
 from scgan_nb.evaluation.protocols.common import (
     Protocol,
     ProtocolResult,
@@ -22,6 +22,7 @@ from scgan_nb.evaluation.protocols.common import (
     some_cells,
     split_kinds,
 )
+from ..spaces import Cells, Space
 
 FOLDS = 5
 

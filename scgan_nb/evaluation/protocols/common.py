@@ -13,9 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..alignment import AlignedCells
-from ..metrics import Cells, Space, _blocks, squared_distances
+from ..metrics import row_blocks, squared_distances
 from ..parallel import Task, run_tasks
 from ..results import interval
+from ..spaces import Cells, Space
 
 # %% auto #0
 __all__ = ['MOST_LEARNED', 'Rounds', 'ProtocolResult', 'Protocol', 'draw_rounds', 'first_equal_draws', 'summarise_rounds',
@@ -192,7 +193,7 @@ def biased_mmd(
 
     def mean_kernel(a, b):
         total = 0
-        for rows in _blocks(len(a), len(b)):
+        for rows in row_blocks(len(a), len(b)):
             d = squared_distances(a[rows], b)
             for s in squared_widths:
                 total += np.exp(-d / s).sum()

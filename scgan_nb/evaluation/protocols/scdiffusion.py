@@ -12,13 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..alignment import AlignedCells
-from scgan_nb.evaluation.metrics import (
-    Space,
-    label_agreement,
-    label_classifier,
-    lisi,
-    neighbours,
-)
+from ..metrics import label_agreement, label_classifier, lisi, neighbours
 from scgan_nb.evaluation.protocols.common import (
     Protocol,
     ProtocolResult,
@@ -34,6 +28,7 @@ from scgan_nb.evaluation.protocols.common import (
     split_kinds,
     stack_with_kinds,
 )
+from ..spaces import Space
 
 # %% auto #0
 __all__ = ['SCDIFFUSION', 'mean_distance_widths', 'neighbour_auroc', 'measure_scdiffusion']
