@@ -14,7 +14,7 @@ from .cell_sets import CellSet, draw_cells, draw_two_sets
 from .controls import controls_needed, negative_controls
 from .measurement import MeasurementContext, measure_pair
 from .membership import balanced_sets
-from .metric_table import METRICS, TRAINING_CELLS, metrics_with
+from .metric_table import TRAINING_CELLS, metrics_with
 from .metrics import label_classifier
 from .parallel import Task
 from .preparation import EvaluationPlan

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from ..evaluation.headline import QUESTIONS
 from ..evaluation.results import Metric
 
 # %% auto #0

@@ -132,7 +132,7 @@ def record_order(cells: int, seed: int) -> np.ndarray:
     -------
     int64 [cells], positions among the training cells.
     """
-    from scgan_nb.data.preprocessing import random_order
+    from scgan_nb.data.splitting import random_order
 
     file_of_cell = np.empty(cells, int)
     file_of_cell[random_order(cells, seed)] = np.arange(cells) % RECORD_FILES

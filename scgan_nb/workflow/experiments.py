@@ -269,8 +269,7 @@ def _callbacks(model: ScGAN, job: Path) -> list[Callable]:
 
 def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
     "The model of a processed folder and its trainer, at the step where training goes on."
-    from scgan_nb.data.batches import MemoryBatches
-    from scgan_nb.data.mapped_records import open_records
+    from scgan_nb.data.batches import MemoryBatches, open_records
     from scgan_nb.workflow.api import ScGAN
 
     training, job = settings.training, folder / "job"
