@@ -255,7 +255,7 @@ class TrainingParams(OriginalTraining):
     )
     steps_per_call: Size | None = setting(
         None,
-        "steps made without going back to Python; null: as many as take about 1/4 second",
+        "steps in one call without Python; null: as many as take about a quarter of a second",
         "steps",
         extension=True,
     )

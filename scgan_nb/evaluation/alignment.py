@@ -245,7 +245,7 @@ def _read(
     known = None if train is None else as_cells(train, real_key, what="train")
     return held, made, known
 
-# %% ../../nbs/evaluation/alignment.ipynb #773dbbb0
+# %% ../../nbs/evaluation/alignment.ipynb #206fd786
 def align(
     holdout: Any,
     generated: Any,
@@ -262,9 +262,7 @@ def align(
     labels_key : column of labels; generated cells without it are read by their "cluster"
     **options : fields of `AlignmentSettings`
 
-    Raises
-    ------
-    ValueError for genes or columns that are missing, and for values that are not linear.
+    Raises `ValueError` for genes or columns that are missing, and values that are not linear.
 
     Examples
     --------
@@ -277,8 +275,8 @@ def align(
     held, made, known = _read(holdout, generated, train, labels_key, settings)
     train_donors = _donors(train, settings.donor_key, "training")
     donors = _donors(holdout, settings.donor_key, "held-out")
-    rows = None
     held, known, notes = _match_genes(held, made, known, settings.same_gene_order)
+    rows = None
     if known is not None:
         known, rows, more = _remove_shared_cells(known, held)
         notes += more

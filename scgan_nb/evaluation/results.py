@@ -47,18 +47,15 @@ def interval(
     half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) * math.sqrt(1 + 1 / len(x))
     return float(max(bounds[0], x.mean() - half)), float(min(bounds[1], x.mean() + half))
 
-# %% ../../nbs/evaluation/results.ipynb #7e2425a8
+# %% ../../nbs/evaluation/results.ipynb #b1894d48
 @dataclasses.dataclass
 class Metric:
     """One metric with its controls. Values are means over `repeats` draws of `n` cells per set.
 
-    Attributes
-    ----------
     value : None if not evaluated, see `note`
     positive_control : other held-out real cells against the same held-out cells
     negative_control : the bad generator that `bad` describes
     low, high : 95 % prediction interval of the value for another draw
-    n, repeats : cells per set in each draw, number of draws
     good : "lower", "higher" or the ideal number
     positive_control_low, positive_control_high : interval of the positive control
     by_label : label -> {value, low, high, n, and the controls}; None where not known
@@ -94,7 +91,7 @@ class Metric:
 
     @property
     def score(self) -> float | None:
-        "1: as good as the positive control, 0: as bad as the negative one, None: not defined."
+        "1: as good as the positive control, 0: as bad as the negative one, or None."
         return _score(self)
 
     def to_dict(self) -> dict:

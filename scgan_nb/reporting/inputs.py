@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data.file_checks import missing_file_message, plain_errors
+from ..data.labels import LABEL_COLUMNS
 from ..data.readers import read
-from ..evaluation.baselines import LABEL_COLUMNS
 from ..evaluation.detection import undo_log1p
 from ..evaluation.spaces import check_linear
 
