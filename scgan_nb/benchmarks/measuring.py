@@ -10,8 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 # %% auto #0
 __all__ = ['time_in_turns', 'peak_mb', 'simulated_cells']
@@ -67,7 +71,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 # %% ../../nbs/benchmarks/measuring.ipynb #1fd7deb8
-def simulated_cells(cells: int, genes: int, seed: int = 0):
+def simulated_cells(cells: int, genes: int, seed: int = 0) -> AnnData:
     """Counts like those of PBMC 3k.
 
     Parameters

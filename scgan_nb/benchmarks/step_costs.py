@@ -147,7 +147,7 @@ def _updates(gan, x, labels, shares, latent_dim: int) -> dict[str, Callable]:
         "generator_update": lambda: float(generator()["generator_loss"]),
     }
 
-# %% ../../nbs/benchmarks/step_costs.ipynb #8d05596c
+# %% ../../nbs/benchmarks/step_costs.ipynb #32aadd90
 def _critic_products(model: ModelParams, genes: int, cells: int, critic_iters: int) -> dict:
     """The products of a step's critic updates: part -> (times in a step, products)."""
     seen = (3 if model.type == "cscGAN" else 2) * cells
@@ -171,7 +171,7 @@ def _critic_products(model: ModelParams, genes: int, cells: int, critic_iters: i
         "critic update, small layers": (critic_iters, small),
     }
 
-
+# %% ../../nbs/benchmarks/step_costs.ipynb #ae249543
 def _generator_products(model: ModelParams, genes: int, cells: int, critic_iters: int) -> tuple:
     """The products of generation for the critic and of the generator update, as above."""
     made = (2 if model.type == "cscGAN" else 1) * cells
@@ -216,7 +216,7 @@ def step_products(
     generation, update = _generator_products(model, genes, cells, critic_iters)
     return generation | _critic_products(model, genes, cells, critic_iters) | update
 
-# %% ../../nbs/benchmarks/step_costs.ipynb #d6bb2754
+# %% ../../nbs/benchmarks/step_costs.ipynb #908c5512
 def _multiplication(shapes: list) -> Callable:
     """A compiled function that computes the products of `shapes`."""
     import tensorflow as tf
@@ -237,7 +237,7 @@ def _multiplication(shapes: list) -> Callable:
     ]
     return tf.function(lambda: [product(a, b, **turned) for a, b, turned in pairs])
 
-
+# %% ../../nbs/benchmarks/step_costs.ipynb #30491a22
 def _optimizer_pass(network) -> Callable:
     """A compiled function in which the optimizer updates all variables of a network."""
     import tensorflow as tf
@@ -249,7 +249,7 @@ def _optimizer_pass(network) -> Callable:
     gradients = {name: tf.zeros(variable.shape) for name, variable in variables.items()}
     return tf.function(lambda: optimizer.apply(gradients, 1e-4))
 
-
+# %% ../../nbs/benchmarks/step_costs.ipynb #5d3bd833
 def step_profile(times: dict[str, dict], counts: dict[str, int]) -> list[dict]:
     """Where the seconds of a fast step are spent.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from ..data.readers import read
 from ..data.validation import ReadError
 from .detection import undo_log1p
 from .spaces import Space, check_linear
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
 
 # %% auto #0
 __all__ = ['counts_of', 'resample', 'negative_binomial_moments', 'independent_nb', 'gaussian_copula', 'read_generated']
@@ -37,7 +41,7 @@ def _unscaled(cells):
     return sp.csr_matrix(np.rint(counts), dtype=np.float32)
 
 
-def counts_of(adata):
+def counts_of(adata: AnnData) -> AnnData:
     """Raw counts of real cells.
 
     Parameters
@@ -132,7 +136,7 @@ def _in_order(blocks: list, rows: list[np.ndarray]):
     return sp.vstack(blocks, format="csr")[np.argsort(np.concatenate(rows))]
 
 # %% ../../nbs/evaluation/baselines.ipynb #1b811a66
-def resample(adata, cells: int, seed: int = 0):
+def resample(adata: AnnData, cells: int, seed: int = 0) -> AnnData:
     """Real cells, drawn with replacement.
 
     Parameters
@@ -157,7 +161,7 @@ def resample(adata, cells: int, seed: int = 0):
     return _as_anndata(real.X[rows], real, "resample", seed, real.obs.iloc[rows])
 
 # %% ../../nbs/evaluation/baselines.ipynb #4ccfe342
-def negative_binomial_moments(x) -> tuple[np.ndarray, np.ndarray]:
+def negative_binomial_moments(x: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Mean and size of the negative binomial of each gene, by the method of moments.
 
     Parameters
@@ -204,11 +208,11 @@ def _draw_negative_binomial(x, n_cells: int, rng: np.random.Generator, at_once: 
 
 # %% ../../nbs/evaluation/baselines.ipynb #d737a823
 def independent_nb(
-    adata,
+    adata: AnnData,
     cells: int | Sequence[int] | Mapping[str, int],
     labels_key: str | None = "cluster",
     seed: int = 0,
-):
+) -> AnnData:
     """Cells whose genes are independent negative binomials, fitted per gene and label.
 
     Parameters
@@ -301,12 +305,12 @@ def _draw_label(space: Space, x, n_cells: int, rng: np.random.Generator) -> list
 
 # %% ../../nbs/evaluation/baselines.ipynb #f7950da1
 def gaussian_copula(
-    adata,
+    adata: AnnData,
     cells: int | Sequence[int] | Mapping[str, int],
     labels_key: str | None = "cluster",
     seed: int = 0,
     components: int = 50,
-):
+) -> AnnData:
     """Cells from a Gaussian copula of principal components and depth, per label.
 
     Parameters
@@ -377,13 +381,13 @@ def _read_matrices(path, layer: str | None) -> tuple:
         cells = read(path, check=False) if counts is None else counts
     return cells, counts
 
-# %% ../../nbs/evaluation/baselines.ipynb #f2f09bf7
+# %% ../../nbs/evaluation/baselines.ipynb #c487644a
 def read_generated(
     path: str | os.PathLike,
     labels_key: str | None = None,
     layer: str | None = None,
     logged: bool = False,
-):
+) -> AnnData:
     """Cells that any program has generated, from a file, ready to be evaluated.
 
     Parameters
@@ -404,12 +408,20 @@ def read_generated(
         If there is no such file.
     ReadError, ValueError
         If the file cannot be read, the values are not linear, or `labels_key` is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pbmc_example(10, 20).write_h5ad(f"{folder}/theirs.h5ad")
+    ...     cells = read_generated(f"{folder}/theirs.h5ad")
+    >>> cells.shape, "cluster" in cells.obs
+    ((10, 20), True)
     """
     if not isinstance(path, (str, os.PathLike)):
         kind = type(path).__name__
-        raise ValueError(
-            f"read_generated takes the path of a file, not {kind}; an AnnData needs no reading"
-        )
+        raise ValueError(f"give the path of a file, not {kind}; an AnnData needs no reading")
     cells, counts = _read_matrices(path, layer)
     cells.X = _linear(cells.X, str(path), logged)
     if counts is not None and counts.X is not cells.X and (counts.X != cells.X).nnz:

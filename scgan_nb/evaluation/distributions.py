@@ -5,6 +5,8 @@
 # %% ../../nbs/evaluation/distributions.ipynb #256bd436
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from scgan_nb.evaluation.metrics import (
@@ -13,6 +15,9 @@ from scgan_nb.evaluation.metrics import (
     sorted_at,
     squared_distances,
 )
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 # %% auto #0
 __all__ = ['gene_ks', 'ks', 'mean_variance', 'genes_per_cell', 'energy', 'sliced_wasserstein', 'rf_roc']
@@ -42,7 +47,7 @@ def _block_ks(real, generated) -> np.ndarray:
     return largest / (n_generated * n_real)
 
 # %% ../../nbs/evaluation/distributions.ipynb #6aad010b
-def gene_ks(real, generated) -> np.ndarray:
+def gene_ks(real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix) -> np.ndarray:
     """Kolmogorov-Smirnov distance of each gene.
 
     Parameters
@@ -75,7 +80,9 @@ def gene_ks(real, generated) -> np.ndarray:
     return np.concatenate([_block_ks(real[:, genes], generated[:, genes]) for genes in blocks])
 
 # %% ../../nbs/evaluation/distributions.ipynb #79399932
-def ks(real, generated, min_share: float = 0.1) -> float:
+def ks(
+    real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, min_share: float = 0.1
+) -> float:
     """Mean `gene_ks` over the genes that are expressed in enough cells.
 
     Parameters
@@ -121,7 +128,9 @@ def _trend(
     return (weight * dispersion).sum(axis=1) / weight.sum(axis=1)
 
 # %% ../../nbs/evaluation/distributions.ipynb #74da662e
-def mean_variance(real, generated, points: int = 50) -> float:
+def mean_variance(
+    real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, points: int = 50
+) -> float:
     """Root mean square gap of the trends of variance against mean.
 
     Parameters
@@ -148,7 +157,7 @@ def mean_variance(real, generated, points: int = 50) -> float:
     return float(np.sqrt(np.mean(gap**2)))
 
 # %% ../../nbs/evaluation/distributions.ipynb #c728cc2d
-def genes_per_cell(real, generated) -> float:
+def genes_per_cell(real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix) -> float:
     """Kolmogorov-Smirnov distance between the numbers of expressed genes per cell.
 
     Parameters

@@ -6,18 +6,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from natsort import natsorted
+from numpy.typing import ArrayLike
 
 from .metrics import label_classifier
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 # %% auto #0
 __all__ = ['log_fold_changes', 'deming_slope', 'evaluated_labels', 'de_concordance', 'transfer', 'tstr', 'label_share']
 
 # %% ../../nbs/evaluation/downstream.ipynb #b17761fb
 def log_fold_changes(
-    linear, labels, names: list[str] | None = None, pseudocount: float = 1.0
+    linear: np.ndarray | csr_matrix,
+    labels: ArrayLike,
+    names: list[str] | None = None,
+    pseudocount: float = 1.0,
 ) -> dict[str, np.ndarray]:
     """log2 fold change of the mean expression of each label against all other cells.
 
@@ -87,7 +95,7 @@ def deming_slope(x: np.ndarray, y: np.ndarray) -> float:
     return float((syy - sxx + np.sqrt((syy - sxx) ** 2 + 4 * sxy**2)) / (2 * sxy))
 
 # %% ../../nbs/evaluation/downstream.ipynb #bc03939d
-def evaluated_labels(labels, min_cells: int = 10) -> tuple[list[str], list[str]]:
+def evaluated_labels(labels: ArrayLike, min_cells: int = 10) -> tuple[list[str], list[str]]:
     """Labels with enough cells, and the others.
 
     Parameters
@@ -127,9 +135,9 @@ def _label_concordance(real: np.ndarray, generated: np.ndarray) -> dict[str, flo
 
 # %% ../../nbs/evaluation/downstream.ipynb #d1ab0132
 def de_concordance(
-    real,
+    real: np.ndarray | csr_matrix,
     real_labels: np.ndarray,
-    generated,
+    generated: np.ndarray | csr_matrix,
     generated_labels: np.ndarray,
     min_cells: int = 10,
     labels: list[str] | None = None,

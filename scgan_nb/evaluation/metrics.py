@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from natsort import natsorted
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 # %% auto #0
 __all__ = ['row_blocks', 'squared_distances', 'neighbours', 'kernel_width', 'mmd', 'forest_scores', 'rf_auroc', 'one_nn', 'lisi',
@@ -34,7 +39,9 @@ def _dense_if_small(x, entries: int = 8_000_000):
     return x.toarray() if small else x
 
 
-def squared_distances(first, second) -> np.ndarray:
+def squared_distances(
+    first: np.ndarray | csr_matrix, second: np.ndarray | csr_matrix
+) -> np.ndarray:
     """Squared Euclidean distances between the cells of two sets.
 
     Parameters
@@ -62,7 +69,9 @@ def squared_distances(first, second) -> np.ndarray:
     return np.maximum(norms - 2 * first @ second.T, 0)
 
 # %% ../../nbs/evaluation/metrics.ipynb #6e645c3a
-def neighbours(query, reference, k: int, same: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def neighbours(
+    query: np.ndarray | csr_matrix, reference: np.ndarray | csr_matrix, k: int, same: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances and indices of the nearest cells.
 
     Parameters
@@ -97,7 +106,7 @@ def neighbours(query, reference, k: int, same: bool = False) -> tuple[np.ndarray
     return distance, index
 
 # %% ../../nbs/evaluation/metrics.ipynb #3fd25aca
-def kernel_width(real, k: int = 25) -> float:
+def kernel_width(real: np.ndarray | csr_matrix, k: int = 25) -> float:
     """Median distance of real cells [cells, dimensions] to their `k` nearest real neighbours.
 
     Examples
@@ -118,7 +127,9 @@ def _kernel_sum(first, second, scales: list[float]) -> float:
     return total
 
 
-def mmd(real, generated, width: float | None = None) -> float:
+def mmd(
+    real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, width: float | None = None
+) -> float:
     """Unbiased squared maximum mean discrepancy with three Gaussian kernels (Gretton et al. 2012).
 
     Parameters
@@ -282,7 +293,7 @@ def _mean_profile(x) -> np.ndarray:
     return np.asarray(x.mean(axis=0)).ravel()
 
 
-def centroid(real, generated) -> dict[str, float]:
+def centroid(real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix) -> dict[str, float]:
     """Distances between the mean profiles of two sets of log1p cells.
 
     Parameters
@@ -326,7 +337,9 @@ def sorted_at(x: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     return np.sort(x, axis=0)[np.minimum((ranks * len(x)).astype(int), len(x) - 1)]
 
 # %% ../../nbs/evaluation/metrics.ipynb #9d4d21d7
-def gene_wasserstein(real, generated, min_share: float = 0.1) -> float:
+def gene_wasserstein(
+    real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, min_share: float = 0.1
+) -> float:
     """Median over genes of the Wasserstein-1 distance, in standard deviations of the gene.
 
     Parameters
@@ -361,7 +374,7 @@ def gene_wasserstein(real, generated, min_share: float = 0.1) -> float:
     return float(np.median(np.concatenate(distances)))
 
 # %% ../../nbs/evaluation/metrics.ipynb #d78ca8c7
-def zero_fraction(real, generated) -> float:
+def zero_fraction(real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix) -> float:
     """Mean over genes of the difference in the share of cells that express the gene.
 
     Parameters
@@ -381,7 +394,7 @@ def zero_fraction(real, generated) -> float:
     return float(np.abs(share[0] - share[1]).mean())
 
 # %% ../../nbs/evaluation/metrics.ipynb #5dbeef5d
-def correlation_matrix(logged, method: str = "spearman") -> np.ndarray:
+def correlation_matrix(logged: np.ndarray | csr_matrix, method: str = "spearman") -> np.ndarray:
     """Correlations between genes.
 
     Parameters
@@ -508,7 +521,7 @@ def label_classifier(
     return make_pipeline(StandardScaler(), regression).fit(z, labels).predict
 
 # %% ../../nbs/evaluation/metrics.ipynb #ec994f93
-def label_agreement(predicted, asked) -> dict:
+def label_agreement(predicted: ArrayLike, asked: ArrayLike) -> dict:
     """Agreement of predicted labels with the labels that were asked for.
 
     Parameters

@@ -5,9 +5,15 @@
 # %% ../../nbs/evaluation/privacy.ipynb #ba6ae763
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .metrics import neighbours
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # %% auto #0
 __all__ = ['nearest_training', 'nndr', 'near_duplicates', 'membership_inference_auroc']
@@ -77,7 +83,7 @@ def near_duplicates(
     generated: np.ndarray,
     nearest: tuple | None = None,
     nearest_holdout: tuple | None = None,
-):
+) -> DataFrame:
     """Generated cells that are nearer to a training cell than any real held-out cell.
 
     Parameters
@@ -155,8 +161,8 @@ def membership_inference_auroc(
     members: np.ndarray,
     nonmembers: np.ndarray,
     generated: np.ndarray,
-    member_donors=None,
-    nonmember_donors=None,
+    member_donors: ArrayLike | None = None,
+    nonmember_donors: ArrayLike | None = None,
 ) -> dict:
     """Success of a distance-based membership inference attack (Chen et al. 2020).
 

@@ -5,10 +5,13 @@
 # %% ../../nbs/evaluation/spaces.ipynb #9a2c2609
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from natsort import natsorted
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 # %% auto #0
 __all__ = ['Cells', 'check_linear', 'as_cells', 'sparse_principal_components', 'most_variable_genes', 'LogScale', 'Space']
@@ -36,7 +39,7 @@ class Cells(NamedTuple):
     label_order: tuple = ()
 
 # %% ../../nbs/evaluation/spaces.ipynb #cb396ea5
-def check_linear(x, what: str = "the matrix") -> None:
+def check_linear(x: np.ndarray | csr_matrix, what: str = "the matrix") -> None:
     """Check that the values of a sparse matrix can be linear expression.
 
     Parameters
@@ -99,7 +102,7 @@ def _parts(data, labels_key: str | None, layer: str | None, what: str) -> tuple:
 
 # %% ../../nbs/evaluation/spaces.ipynb #bbe8e9c0
 def as_cells(
-    data, labels_key: str | None = None, layer: str | None = None, what: str = "the matrix"
+    data: object, labels_key: str | None = None, layer: str | None = None, what: str = "the matrix"
 ) -> Cells:
     """`Cells` from an AnnData, from a pair of matrix and labels, or from a matrix alone.
 
@@ -160,7 +163,7 @@ def _components_of_few(logged, n_components: int) -> tuple[np.ndarray, np.ndarra
 
 # %% ../../nbs/evaluation/spaces.ipynb #56a4f0a8
 def sparse_principal_components(
-    logged, n_components: int, seed: int = 0
+    logged: csr_matrix, n_components: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Principal components of a sparse matrix.
 
@@ -196,7 +199,7 @@ def sparse_principal_components(
     return components * np.where(largest < 0, -1, 1)[:, None], mean, float(explained)
 
 # %% ../../nbs/evaluation/spaces.ipynb #d75315a6
-def most_variable_genes(logged, n: int) -> np.ndarray:
+def most_variable_genes(logged: csr_matrix, n: int) -> np.ndarray:
     """Indices of the `n` genes of largest variance, most variable first.
 
     Parameters
@@ -232,7 +235,7 @@ class LogScale:
     def __init__(self, total: float = 1e4):
         self.total = float(total)
 
-    def log(self, x):
+    def log(self, x: np.ndarray | csr_matrix) -> csr_matrix:
         """log1p of `x` [cells, genes], CSR float32; cells without counts stay zero."""
         import scipy.sparse as sp
 
@@ -279,11 +282,11 @@ class Space(LogScale):
         super().__init__(total)
         self.n_pcs, self.n_genes, self.seed = n_pcs, n_genes, seed
 
-    def fit(self, x) -> Space:
+    def fit(self, x: np.ndarray | csr_matrix) -> Space:
         """Fit on real cells `x` [cells, genes]; ValueError below 3 cells or 2 genes."""
         return self.fit_logged(self.log(x))
 
-    def fit_logged(self, logged) -> Space:
+    def fit_logged(self, logged: csr_matrix) -> Space:
         """`fit` for cells to which `log` has been applied."""
         self.genes, self.n_features = _chosen_genes(logged, self.n_genes), logged.shape[1]
         chosen = logged[:, self.genes]
@@ -292,13 +295,13 @@ class Space(LogScale):
         self.components, self.mean, self.explained = fitted
         return self
 
-    def project(self, logged) -> np.ndarray:
+    def project(self, logged: csr_matrix) -> np.ndarray:
         """Components, float32 [cells, pcs], of cells to which `log` has been applied."""
         _check_genes(logged.shape[1], self.n_features)
         centre = self.mean @ self.components.T
         return np.asarray(logged[:, self.genes] @ self.components.T - centre, dtype=np.float32)
 
-    def transform(self, x) -> np.ndarray:
+    def transform(self, x: np.ndarray | csr_matrix) -> np.ndarray:
         """Components, float32 [cells, pcs], of counts or normalised cells `x`."""
         return self.project(self.log(x))
 

@@ -23,6 +23,7 @@ from scgan_nb.generation.sampling import (
 )
 
 if TYPE_CHECKING:
+    import h5py
     from anndata import AnnData
 
     from scgan_nb.models.networks import Generator
@@ -266,7 +267,7 @@ def open_cell_file(path: Path, suffix: str) -> Iterator:
         yield file
 
 # %% ../../nbs/generation/writing.ipynb #6b8d6648
-def append_rows(file, place: str, matrices: list) -> None:
+def append_rows(file: h5py.Group, place: str, matrices: list) -> None:
     """Append sparse rows to the matrix at a place of an open AnnData file; make it if necessary.
 
     Parameters

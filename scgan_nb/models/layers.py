@@ -83,33 +83,27 @@ def pick(table: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
     """
     return table if hot is None else tf.matmul(hot, table)
 
-# %% ../../nbs/models/layers.ipynb #9d4aeb7e
+# %% ../../nbs/models/layers.ipynb #35317523
 MOVING_DECAY, NORM_EPSILON = 0.999, 1e-5
 
 
-class Norm(tf.Module):
-    """Batch norm or layer norm with one scale and offset per label (Dumoulin et al. 2016).
+class _MovingMoments(tf.Module):
+    """The moving averages of batch norm."""
 
-    Parameters
-    ----------
-    width : neurons.
-    kind : "batchnorm" or "layernorm".
-    clusters : number of labels; 0 for one scale and offset shared by all cells.
-    """
+    def _follow(self, mean: tf.Tensor, var: tf.Tensor) -> None:
+        """Update the moving averages with the moments of one or several batches, in order."""
+        for average, moment in zip(self.moving, (mean, var), strict=True):
+            moments = tf.reshape(moment, [-1, moment.shape[-1]])  # [batches, width]
+            batches = moments.shape[0]
+            weights = MOVING_DECAY ** tf.range(batches - 1, -1, -1, tf.float32)
+            average.assign(
+                average * MOVING_DECAY**batches
+                + tf.linalg.matvec(moments, (1 - MOVING_DECAY) * weights, transpose_a=True)
+            )
 
-    def __init__(self, width: int, kind: str = "batchnorm", clusters: int = 0):
-        super().__init__()
-        shape = [clusters, width] if clusters else [width]
-        short = {"batchnorm": "BN", "layernorm": "LN"}[kind]
-        self.kind, self.moving = kind, []
-        self.offset = tf.Variable(tf.zeros(shape), name=f"BLN/{short}_offset")
-        self.scale = tf.Variable(tf.ones(shape), name=f"BLN/{short}_scale")
-        if kind == "batchnorm":
-            mean, variance = tf.zeros([width]), tf.ones([width])
-            self.moving = [
-                tf.Variable(mean, trainable=False, name="BN_moving_mean"),
-                tf.Variable(variance, trainable=False, name="BN_moving_var"),
-            ]
+# %% ../../nbs/models/layers.ipynb #726dbfde
+class _Normalisation(_MovingMoments):
+    """The normalisation of a hidden layer."""
 
     def __call__(
         self,
@@ -141,16 +135,30 @@ class Norm(tf.Module):
         factor *= self.scale  # for every label, so that a cell picks both its numbers at once
         return h * pick(factor, hot) + pick(self.offset - mean * factor, hot)
 
-    def _follow(self, mean: tf.Tensor, var: tf.Tensor) -> None:
-        """Update the moving averages with the moments of one or several batches, in order."""
-        for average, moment in zip(self.moving, (mean, var), strict=True):
-            moments = tf.reshape(moment, [-1, moment.shape[-1]])  # [batches, width]
-            batches = moments.shape[0]
-            weights = MOVING_DECAY ** tf.range(batches - 1, -1, -1, tf.float32)
-            average.assign(
-                average * MOVING_DECAY**batches
-                + tf.linalg.matvec(moments, (1 - MOVING_DECAY) * weights, transpose_a=True)
-            )
+# %% ../../nbs/models/layers.ipynb #eb510366
+class Norm(_Normalisation):
+    """Batch norm or layer norm with one scale and offset per label (Dumoulin et al. 2016).
+
+    Parameters
+    ----------
+    width : neurons.
+    kind : "batchnorm" or "layernorm".
+    clusters : number of labels; 0 for one scale and offset shared by all cells.
+    """
+
+    def __init__(self, width: int, kind: str = "batchnorm", clusters: int = 0):
+        super().__init__()
+        shape = [clusters, width] if clusters else [width]
+        short = {"batchnorm": "BN", "layernorm": "LN"}[kind]
+        self.kind, self.moving = kind, []
+        self.offset = tf.Variable(tf.zeros(shape), name=f"BLN/{short}_offset")
+        self.scale = tf.Variable(tf.ones(shape), name=f"BLN/{short}_scale")
+        if kind == "batchnorm":
+            mean, variance = tf.zeros([width]), tf.ones([width])
+            self.moving = [
+                tf.Variable(mean, trainable=False, name="BN_moving_mean"),
+                tf.Variable(variance, trainable=False, name="BN_moving_var"),
+            ]
 
 # %% ../../nbs/models/layers.ipynb #6658fb6b
 def product(a: tf.Tensor, b: tf.Tensor, precision: str = "float32", **transpose: bool) -> tf.Tensor:
@@ -175,7 +183,7 @@ def product(a: tf.Tensor, b: tf.Tensor, precision: str = "float32", **transpose:
         return tf.raw_ops.BatchMatMulV2(x=a, y=b, adj_x=True)
     return tf.matmul(a, b, **transpose)
 
-# %% ../../nbs/models/layers.ipynb #bedcfcee
+# %% ../../nbs/models/layers.ipynb #327b5e77
 def initial(shape: list[int], seed: int, relu: bool) -> tf.Tensor:
     """Weights before training, a function of `seed`.
 
@@ -193,7 +201,7 @@ def initial(shape: list[int], seed: int, relu: bool) -> tf.Tensor:
         rule = GlorotUniform(seed=seed)
     return tf.convert_to_tensor(rule(shape, dtype="float32"))
 
-
+# %% ../../nbs/models/layers.ipynb #c0684b6d
 class Dense(tf.Module):
     """A dense layer, x W (+ b).
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -18,6 +19,9 @@ from scgan_nb.models.layers import (
     pick,
     product,
 )
+
+if TYPE_CHECKING:
+    from scgan_nb.core.parameters import ModelParams
 
 # %% auto #0
 __all__ = ['Network', 'Generator', 'Head', 'Critic', 'build']
@@ -51,8 +55,86 @@ class Network(tf.Module):
         """The variables that an optimizer updates."""
         return {name: v for name, v in self.variables_by_name().items() if v.trainable}
 
-# %% ../../nbs/models/networks.ipynb #a3b1e5b8
-class Generator(Network):
+# %% ../../nbs/models/networks.ipynb #5df80da2
+class _GeneratorLayers(Network):
+    """The hidden layers of the generator."""
+
+    def body(
+        self, z: tf.Tensor, labels: tf.Tensor | None, training: bool = False, follow: bool = False
+    ) -> tf.Tensor:
+        """The hidden layers: float32 [cells, latent_dim] -> [cells, hidden]."""
+        hot = one_hot(labels, self.clusters)
+        for dense, norm in zip(self.hidden, self.norms, strict=True):
+            z = tf.nn.relu(norm(dense(z), hot, training, follow))
+        return z
+
+    def bodies(
+        self, z: tf.Tensor, labels: list, training: bool = False, follow: bool = False
+    ) -> tf.Tensor:
+        """The hidden layers for several batches of noise, each normalised by itself.
+
+        Parameters
+        ----------
+        z : float32 [batches, cells, latent_dim].
+        labels : one int32 [batches, cells] for each set of labels; [None] for scGAN.
+        training, follow : see `__call__`.
+
+        Returns
+        -------
+        float32 [batches * sets * cells, hidden], in that order.
+        """
+        hot = None if labels[0] is None else one_hot(tf.stack(labels, axis=1), self.clusters)
+        (batches, cells), sets = z.shape[:2], len(labels)
+        # labels come in after the first product
+        h = self.hidden[0](tf.reshape(z, [batches * cells, -1]))
+        h = tf.tile(tf.reshape(h, [batches, 1, cells, -1]), [1, sets, 1, 1])
+        for i, norm in enumerate(self.norms):
+            if i:
+                h = tf.reshape(self.hidden[i](h), [batches, sets, cells, -1])
+            h = tf.nn.relu(norm(h, hot, training, follow))
+            h = tf.reshape(h, [batches * sets * cells, -1])
+        return h
+
+# %% ../../nbs/models/networks.ipynb #4b5e45b8
+class _GeneratorOutput(_GeneratorLayers):
+    """From noise to cells."""
+
+    def __call__(
+        self,
+        z: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        training: bool = False,
+        follow: bool = False,
+    ) -> tf.Tensor:
+        """Generate cells.
+
+        Parameters
+        ----------
+        z : float32 [cells, latent_dim], standard normal.
+        labels : int32 [cells]; None for scGAN.
+        training : normalise by the batch (True) or by the moving averages (False).
+        follow : in training, update the moving averages.
+
+        Returns
+        -------
+        float32 [cells, genes], non-negative; rows sum to `library_size`.
+
+        Raises
+        ------
+        ValueError
+            If labels are missing where the generator has clusters.
+        """
+        return self.finish(self.output(self.body(z, labels, training, follow)))
+
+    def finish(self, out: tf.Tensor) -> tf.Tensor:
+        """The output of the last dense layer [cells, genes] as cells of one library size."""
+        cells = tf.nn.relu(out)
+        if self.library_size is None:
+            return cells
+        return library_size_normalise(cells, self.library_size)
+
+# %% ../../nbs/models/networks.ipynb #42b46bd8
+class Generator(_GeneratorOutput):
     """Noise to cells (Marouf et al. 2020, Methods).
 
     Parameters
@@ -96,76 +178,6 @@ class Generator(Network):
         }
         self.named_layers["generator_layers_output"] = [self.output]
 
-    def __call__(
-        self,
-        z: tf.Tensor,
-        labels: tf.Tensor | None = None,
-        training: bool = False,
-        follow: bool = False,
-    ) -> tf.Tensor:
-        """Generate cells.
-
-        Parameters
-        ----------
-        z : float32 [cells, latent_dim], standard normal.
-        labels : int32 [cells]; None for scGAN.
-        training : normalise by the batch (True) or by the moving averages (False).
-        follow : in training, update the moving averages.
-
-        Returns
-        -------
-        float32 [cells, genes], non-negative; rows sum to `library_size`.
-
-        Raises
-        ------
-        ValueError
-            If labels are missing where the generator has clusters.
-        """
-        return self.finish(self.output(self.body(z, labels, training, follow)))
-
-    def body(
-        self, z: tf.Tensor, labels: tf.Tensor | None, training: bool = False, follow: bool = False
-    ) -> tf.Tensor:
-        """The hidden layers: float32 [cells, latent_dim] -> [cells, hidden]."""
-        hot = one_hot(labels, self.clusters)
-        for dense, norm in zip(self.hidden, self.norms, strict=True):
-            z = tf.nn.relu(norm(dense(z), hot, training, follow))
-        return z
-
-    def bodies(
-        self, z: tf.Tensor, labels: list, training: bool = False, follow: bool = False
-    ) -> tf.Tensor:
-        """The hidden layers for several batches of noise, each normalised by itself.
-
-        Parameters
-        ----------
-        z : float32 [batches, cells, latent_dim].
-        labels : one int32 [batches, cells] for each set of labels; [None] for scGAN.
-        training, follow : see `__call__`.
-
-        Returns
-        -------
-        float32 [batches * sets * cells, hidden], in that order.
-        """
-        hot = None if labels[0] is None else one_hot(tf.stack(labels, axis=1), self.clusters)
-        (batches, cells), sets = z.shape[:2], len(labels)
-        # labels come in after the first product
-        h = self.hidden[0](tf.reshape(z, [batches * cells, -1]))
-        h = tf.tile(tf.reshape(h, [batches, 1, cells, -1]), [1, sets, 1, 1])
-        for i, norm in enumerate(self.norms):
-            if i:
-                h = tf.reshape(self.hidden[i](h), [batches, sets, cells, -1])
-            h = tf.nn.relu(norm(h, hot, training, follow))
-            h = tf.reshape(h, [batches * sets * cells, -1])
-        return h
-
-    def finish(self, out: tf.Tensor) -> tf.Tensor:
-        """The output of the last dense layer [cells, genes] as cells of one library size."""
-        cells = tf.nn.relu(out)
-        if self.library_size is None:
-            return cells
-        return library_size_normalise(cells, self.library_size)
-
 # %% ../../nbs/models/networks.ipynb #b83bb28f
 class Head(tf.Module):
     """One linear map and bias per label.
@@ -191,8 +203,66 @@ class Head(tf.Module):
         score = tf.reduce_sum(h * pick(self.weights[:, :, 0], hot), axis=1, keepdims=True)
         return score if self.biases is None else score + pick(self.biases, hot)
 
-# %% ../../nbs/models/networks.ipynb #4ddf6077
-class Critic(Network):
+# %% ../../nbs/models/networks.ipynb #fba4a11a
+class _CriticScores(Network):
+    """From cells to scores."""
+
+    def see(self, x: tf.Tensor) -> tf.Tensor:
+        """Cells [cells, genes] as the critic sees them: themselves, or log(1 + x)."""
+        return tf.math.log1p(x) if self.view == "log1p" else x
+
+    def first(self, seen: tf.Tensor) -> tf.Tensor:
+        """Product of seen cells with the first layer's weights, [cells, hidden], before bias."""
+        return product(seen, self.hidden[0].weights, self.precision)
+
+    def rest(self, first: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """From `first` [cells, hidden] to scores [cells, 1]."""
+        h = tf.nn.relu(tf.nn.bias_add(first, self.hidden[0].biases))
+        for dense in self.hidden[1:]:
+            h = tf.nn.relu(dense(h))
+        return self.score(h, one_hot(labels, self.clusters))
+
+    def score(self, h: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
+        """From the last hidden layer [cells, hidden] to scores [cells, 1]; `hot` from `one_hot`."""
+        parts = [] if self.shared is None else [self.shared(h)]
+        if self.by_cluster is not None:
+            parts.append(self.by_cluster(h, hot))
+        return tf.add_n(parts)
+
+    def __call__(self, x: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """Scores [cells, 1] of cells float32 [cells, genes] with labels int32 [cells]."""
+        return self.rest(self.first(self.see(x)), labels)
+
+# %% ../../nbs/models/networks.ipynb #36dae35a
+class _CriticHead(_CriticScores):
+    """Derivatives of the last step, for updates that are written by hand."""
+
+    def head(self, hot: tf.Tensor | None) -> tf.Tensor:
+        """Derivative of each score by the last hidden layer, [cells, hidden] or [1, hidden]."""
+        parts = [] if self.shared is None else [tf.transpose(self.shared.weights)]
+        if self.by_cluster is not None:
+            parts.append(pick(self.by_cluster.weights[:, :, 0], hot))
+        return sum(parts[1:], parts[0])
+
+    def head_gradients(self, d_score: tf.Tensor, h: tf.Tensor, hot: tf.Tensor | None) -> dict:
+        """Gradients of the weights that `head` is made of, by `variable.ref()`.
+
+        Parameters
+        ----------
+        d_score : derivative of the loss by each row's score, [rows, 1].
+        h : the rows that were scored, [rows, hidden].
+        hot : one-hot labels of the rows; None without labels.
+        """
+        gradients = {}
+        if self.shared is not None:
+            gradients[self.shared.weights.ref()] = tf.matmul(h, d_score, transpose_a=True)
+        if self.by_cluster is not None:
+            summed = tf.matmul(hot, h * d_score, transpose_a=True)
+            gradients[self.by_cluster.weights.ref()] = summed[:, :, None]
+        return gradients
+
+# %% ../../nbs/models/networks.ipynb #b1cac44c
+class Critic(_CriticHead):
     """Cells to scores (Marouf et al. 2020, Methods).
 
     Parameters
@@ -234,59 +304,9 @@ class Critic(Network):
             self.shared = Dense(widths[-1], 1, seed + len(layers) + 1, relu=False)
             self.named_layers["layers_output"] = [self.shared]
 
-    def see(self, x: tf.Tensor) -> tf.Tensor:
-        """Cells [cells, genes] as the critic sees them: themselves, or log(1 + x)."""
-        return tf.math.log1p(x) if self.view == "log1p" else x
-
-    def first(self, seen: tf.Tensor) -> tf.Tensor:
-        """Product of seen cells with the first layer's weights, [cells, hidden], before bias."""
-        return product(seen, self.hidden[0].weights, self.precision)
-
-    def rest(self, first: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """From `first` [cells, hidden] to scores [cells, 1]."""
-        h = tf.nn.relu(tf.nn.bias_add(first, self.hidden[0].biases))
-        for dense in self.hidden[1:]:
-            h = tf.nn.relu(dense(h))
-        return self.score(h, one_hot(labels, self.clusters))
-
-    def score(self, h: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
-        """From the last hidden layer [cells, hidden] to scores [cells, 1]; `hot` from `one_hot`."""
-        parts = [] if self.shared is None else [self.shared(h)]
-        if self.by_cluster is not None:
-            parts.append(self.by_cluster(h, hot))
-        return tf.add_n(parts)
-
-    def __call__(self, x: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """Scores [cells, 1] of cells float32 [cells, genes] with labels int32 [cells]."""
-        return self.rest(self.first(self.see(x)), labels)
-
-    def head(self, hot: tf.Tensor | None) -> tf.Tensor:
-        """Derivative of each score by the last hidden layer, [cells, hidden] or [1, hidden]."""
-        parts = [] if self.shared is None else [tf.transpose(self.shared.weights)]
-        if self.by_cluster is not None:
-            parts.append(pick(self.by_cluster.weights[:, :, 0], hot))
-        return sum(parts[1:], parts[0])
-
-    def head_gradients(self, d_score: tf.Tensor, h: tf.Tensor, hot: tf.Tensor | None) -> dict:
-        """Gradients of the weights that `head` is made of, by `variable.ref()`.
-
-        Parameters
-        ----------
-        d_score : derivative of the loss by each row's score, [rows, 1].
-        h : the rows that were scored, [rows, hidden].
-        hot : one-hot labels of the rows; None without labels.
-        """
-        gradients = {}
-        if self.shared is not None:
-            gradients[self.shared.weights.ref()] = tf.matmul(h, d_score, transpose_a=True)
-        if self.by_cluster is not None:
-            summed = tf.matmul(hot, h * d_score, transpose_a=True)
-            gradients[self.by_cluster.weights.ref()] = summed[:, :, None]
-        return gradients
-
 # %% ../../nbs/models/networks.ipynb #23b81bc1
 def build(
-    model, genes: int, clusters: int, seed: int = 0, precision: str = "float32"
+    model: ModelParams, genes: int, clusters: int, seed: int = 0, precision: str = "float32"
 ) -> tuple[Generator, Critic]:
     """The two networks of a model.
 

@@ -5,13 +5,74 @@
 # %% ../../nbs/models/optimizers.ipynb #4cd52e8b
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from scgan_nb.core.parameters import LearningRate
 
 # %% auto #0
 __all__ = ['Adam', 'learning_rate']
 
-# %% ../../nbs/models/optimizers.ipynb #a7f41d9d
-class Adam(tf.Module):
+# %% ../../nbs/models/optimizers.ipynb #0db8b7b8
+class _AdamRules(tf.Module):
+    """The update of all variables, by kernel or by equations."""
+
+    def _by_kernel(self, gradients: dict, learning_rate: float | tf.Tensor, t: tf.Tensor) -> None:
+        adam, amsgrad = tf.raw_ops.ResourceApplyAdam, tf.raw_ops.ResourceApplyAdamWithAmsgrad
+        rule = amsgrad if self.amsgrad else adam
+        common = {
+            "lr": learning_rate,
+            "beta1": self.beta1,
+            "beta2": self.beta2,
+            "epsilon": self.epsilon,
+            "beta1_power": tf.pow(self.beta1, t),
+            "beta2_power": tf.pow(self.beta2, t),
+        }
+        for (name, variable), slots in zip(self.targets, self.slots, strict=True):
+            handles = (x.handle for x in (variable, *slots))
+            arguments = dict(zip(("var", "m", "v", "vhat"), handles, strict=False))
+            rule(**arguments, **common, grad=gradients[name])
+
+    def _by_equations(
+        self, gradients: dict, learning_rate: float | tf.Tensor, t: tf.Tensor
+    ) -> None:
+        rate = learning_rate * tf.sqrt(1 - tf.pow(self.beta2, t)) / (1 - tf.pow(self.beta1, t))
+        for (name, variable), (m, v, *largest) in zip(self.targets, self.slots, strict=True):
+            g = gradients[name]
+            m.assign(self.beta1 * m + (1 - self.beta1) * g)
+            v.assign(self.beta2 * v + (1 - self.beta2) * g**2)
+            for vhat in largest:
+                vhat.assign(tf.maximum(vhat, v))
+            variable.assign_sub(rate * m / (tf.sqrt((largest or [v])[0]) + self.epsilon))
+
+# %% ../../nbs/models/optimizers.ipynb #5b9c8b92
+class _AdamState(_AdamRules):
+    """Moments by name, and one update."""
+
+    def variables_by_name(self) -> dict[str, tf.Variable]:
+        """Moments under the names of an original checkpoint.
+
+        `<variable>/AMSGrad`, `_1` and `_2` are m, v and the largest v.
+        """
+        kind = "AMSGrad" if self.amsgrad else "Adam"
+        return {
+            f"{name}/{kind}" + (f"_{i}" if i else ""): slot
+            for (name, _), slots in zip(self.targets, self.slots, strict=True)
+            for i, slot in enumerate(slots)
+        }
+
+    def apply(self, gradients: dict[str, tf.Tensor], learning_rate: float | tf.Tensor) -> None:
+        """Update every variable; `gradients` has a tensor for each name."""
+        t = tf.cast(self.updates.assign_add(1), tf.float32)
+        if self.fused:
+            self._by_kernel(gradients, learning_rate, t)
+        else:
+            self._by_equations(gradients, learning_rate, t)
+
+# %% ../../nbs/models/optimizers.ipynb #f63a951a
+class Adam(_AdamState):
     """AMSGrad or Adam for the named variables of one network.
 
     Parameters
@@ -49,56 +110,8 @@ class Adam(tf.Module):
             for v in variables.values()
         ]
 
-    def variables_by_name(self) -> dict[str, tf.Variable]:
-        """Moments under the names of an original checkpoint.
-
-        `<variable>/AMSGrad`, `_1` and `_2` are m, v and the largest v.
-        """
-        kind = "AMSGrad" if self.amsgrad else "Adam"
-        return {
-            f"{name}/{kind}" + (f"_{i}" if i else ""): slot
-            for (name, _), slots in zip(self.targets, self.slots, strict=True)
-            for i, slot in enumerate(slots)
-        }
-
-    def apply(self, gradients: dict[str, tf.Tensor], learning_rate: float | tf.Tensor) -> None:
-        """Update every variable; `gradients` has a tensor for each name."""
-        t = tf.cast(self.updates.assign_add(1), tf.float32)
-        if self.fused:
-            self._by_kernel(gradients, learning_rate, t)
-        else:
-            self._by_equations(gradients, learning_rate, t)
-
-    def _by_kernel(self, gradients: dict, learning_rate: float | tf.Tensor, t: tf.Tensor) -> None:
-        adam, amsgrad = tf.raw_ops.ResourceApplyAdam, tf.raw_ops.ResourceApplyAdamWithAmsgrad
-        rule = amsgrad if self.amsgrad else adam
-        common = {
-            "lr": learning_rate,
-            "beta1": self.beta1,
-            "beta2": self.beta2,
-            "epsilon": self.epsilon,
-            "beta1_power": tf.pow(self.beta1, t),
-            "beta2_power": tf.pow(self.beta2, t),
-        }
-        for (name, variable), slots in zip(self.targets, self.slots, strict=True):
-            handles = (x.handle for x in (variable, *slots))
-            arguments = dict(zip(("var", "m", "v", "vhat"), handles, strict=False))
-            rule(**arguments, **common, grad=gradients[name])
-
-    def _by_equations(
-        self, gradients: dict, learning_rate: float | tf.Tensor, t: tf.Tensor
-    ) -> None:
-        rate = learning_rate * tf.sqrt(1 - tf.pow(self.beta2, t)) / (1 - tf.pow(self.beta1, t))
-        for (name, variable), (m, v, *largest) in zip(self.targets, self.slots, strict=True):
-            g = gradients[name]
-            m.assign(self.beta1 * m + (1 - self.beta1) * g)
-            v.assign(self.beta2 * v + (1 - self.beta2) * g**2)
-            for vhat in largest:
-                vhat.assign(tf.maximum(vhat, v))
-            variable.assign_sub(rate * m / (tf.sqrt((largest or [v])[0]) + self.epsilon))
-
 # %% ../../nbs/models/optimizers.ipynb #7d1dc07e
-def learning_rate(settings, step: int, max_steps: int) -> float:
+def learning_rate(settings: LearningRate, step: int, max_steps: int) -> float:
     """Learning rate after `step` of `max_steps` steps.
 
     Parameters

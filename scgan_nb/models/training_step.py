@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from scgan_nb.models.fast_updates import (
     fast_critic_gradients,
@@ -28,34 +29,9 @@ from .optimizers import Adam
 # %% auto #0
 __all__ = ['WGAN', 'compile_step']
 
-# %% ../../nbs/models/training_step.ipynb #7c8104ef
-class WGAN(tf.Module):
-    """Both networks, both optimizers, and one update of each.
-
-    Parameters
-    ----------
-    generator, critic : the networks.
-    optimizer : a `parameters.Optimizer` (algorithm, beta1, beta2); None for the published settings.
-    lambd : weight of the gradient penalty.
-    fast : use `fast_updates` and the optimizer's kernel (True), or the textbook for both.
-    """
-
-    def __init__(
-        self,
-        generator: Generator,
-        critic: Critic,
-        optimizer=None,
-        lambd: float = 10.0,
-        fast: bool = True,
-    ):
-        super().__init__()
-        settings = {"fused": fast}
-        if optimizer:
-            settings |= {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
-            settings["amsgrad"] = optimizer.algorithm == "AMSGrad"
-        self.generator, self.critic, self.lambd, self.fast = generator, critic, lambd, fast
-        self.critic_optimizer = Adam(critic.trainable_by_name(), **settings)
-        self.generator_optimizer = Adam(generator.trainable_by_name(), **settings)
+# %% ../../nbs/models/training_step.ipynb #89d7d1b2
+class _Updates(tf.Module):
+    """One update of each network."""
 
     def critic_update(
         self,
@@ -90,6 +66,10 @@ class WGAN(tf.Module):
         self.generator_optimizer.apply(update.gradients, rate)
         return update
 
+# %% ../../nbs/models/training_step.ipynb #e93cce69
+class _State(_Updates):
+    """All that training changes, by name."""
+
     def weights_by_name(self) -> dict[str, tf.Variable]:
         """Variables of both networks."""
         return self.generator.variables_by_name() | self.critic.variables_by_name()
@@ -103,6 +83,35 @@ class WGAN(tf.Module):
             "generator/updates": self.generator_optimizer.updates,
         }
         return self.weights_by_name() | moments | updates
+
+# %% ../../nbs/models/training_step.ipynb #7dac6878
+class WGAN(_State):
+    """Both networks, both optimizers, and one update of each.
+
+    Parameters
+    ----------
+    generator, critic : the networks.
+    optimizer : a `parameters.Optimizer` (algorithm, beta1, beta2); None for the published settings.
+    lambd : weight of the gradient penalty.
+    fast : use `fast_updates` and the optimizer's kernel (True), or the textbook for both.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        critic: Critic,
+        optimizer=None,
+        lambd: float = 10.0,
+        fast: bool = True,
+    ):
+        super().__init__()
+        settings = {"fused": fast}
+        if optimizer:
+            settings |= {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
+            settings["amsgrad"] = optimizer.algorithm == "AMSGrad"
+        self.generator, self.critic, self.lambd, self.fast = generator, critic, lambd, fast
+        self.critic_optimizer = Adam(critic.trainable_by_name(), **settings)
+        self.generator_optimizer = Adam(generator.trainable_by_name(), **settings)
 
 # %% ../../nbs/models/training_step.ipynb #036cf57c
 def _compile_updates(gan: WGAN, jit: bool | None, real_labels: bool) -> Callable:
@@ -131,7 +140,7 @@ def _compile_updates(gan: WGAN, jit: bool | None, real_labels: bool) -> Callable
 def compile_step(
     gan: WGAN,
     cells: int,
-    shares=None,
+    shares: ArrayLike | None = None,
     seed: int = 0,
     jit: bool | None = None,
     real_labels: bool = False,
@@ -151,14 +160,11 @@ def compile_step(
     -------
     step(real, labels, number, rate, detail=False): real float32 [critic_iters, cells, genes],
     labels int32 [critic_iters, cells], number int64 (steps done before), rate float32. Returns
-    scalars by name, and with `detail` also the last `Update` of the critic and the generator's.
-
-    step.several(batches, number, rates): as many steps as there are `rates` [steps] in one call, on
-    what the iterator `batches` gives; returns the scalars of the last. The numbers are those of
-    single steps.
+    scalars by name, with `detail` also the last `Update` of each network.
+    step.several(batches, number, rates): one step for each of `rates` [steps] on what the iterator
+    `batches` gives, in one call; returns the scalars of the last.
     """
-    if jit:
-        # XLA lacks the optimizer's kernel, and fuses the equations itself
+    if jit:  # XLA lacks the optimizer's kernel, and fuses the equations itself
         gan.critic_optimizer.fused = gan.generator_optimizer.fused = False
     if shares is not None:
         shares = tf.constant(shares, tf.float32) if gan.generator.clusters else None

@@ -18,7 +18,7 @@ SCHEMA = 1
 # %% auto #0
 __all__ = ['SCHEMA', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints', 'find_checkpoint']
 
-# %% ../../nbs/training/checkpoints.ipynb #1d482a16
+# %% ../../nbs/training/checkpoints.ipynb #50079219
 def save_checkpoint(
     path: str | Path,
     variables: dict,
@@ -50,7 +50,7 @@ def save_checkpoint(
         os.chmod(temporary, 0o666 & ~mask)
     return Path(path)
 
-
+# %% ../../nbs/training/checkpoints.ipynb #0e6f36c8
 def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, list], dict]:
     """Arrays by name, history, and header (`schema`, `step`, ...) of a checkpoint.
 

@@ -27,7 +27,12 @@ def subsampled(x: tf.Tensor, most: int = 20_000) -> tf.Tensor:
 
 # %% ../../nbs/training/summaries.ipynb #b377ce40
 def write_summaries(
-    writer, gan: WGAN, updates: tuple[Update, Update], real: tf.Tensor, rate: float, step: int
+    writer: tf.summary.SummaryWriter,
+    gan: WGAN,
+    updates: tuple[Update, Update],
+    real: tf.Tensor,
+    rate: float,
+    step: int,
 ) -> None:
     """Write TensorBoard scalars and histograms of one step.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +27,9 @@ from scgan_nb.training.checkpoints import (
     save_checkpoint,
 )
 from .summaries import write_summaries
+
+if TYPE_CHECKING:
+    from scgan_nb.core.parameters import TrainingParams
 
 # %% auto #0
 __all__ = ['SECONDS_PER_CALL', 'BACKGROUND_BYTES', 'finish_step_first', 'add_validation', 'validations_without_improvement',
@@ -91,7 +95,9 @@ def validations_without_improvement(scores: Sequence[float]) -> int:
 SECONDS_PER_CALL = 0.25
 
 
-def steps_per_call(settings, step: int, end: int, seconds: float | None, summaries: bool) -> int:
+def steps_per_call(
+    settings: TrainingParams, step: int, end: int, seconds: float | None, summaries: bool
+) -> int:
     """Number of steps to make in one call.
 
     Parameters
@@ -159,8 +165,134 @@ class CheckpointWriter:
         if pending:
             pending.result()
 
-# %% ../../nbs/training/trainer.ipynb #187fd641
-class Trainer:
+# %% ../../nbs/training/trainer.ipynb #f14be810
+class _Losses:
+    """Losses that must stay finite."""
+
+    def finite_losses(self, scalars: dict) -> dict[str, float]:
+        """The losses as numbers.
+
+        Raises
+        ------
+        FloatingPointError
+            If one is not finite, so that such a state is neither recorded nor saved.
+        """
+        values = {name: float(v) for name, v in scalars.items()}
+        if not all(np.isfinite(list(values.values()))):
+            intact = ""
+            if self.job and checkpoints(self.job):
+                intact = f"; the last checkpoint in {self.job} is intact"
+            raise FloatingPointError(
+                f"{self.name}: the losses are no longer finite at step {self.step}{intact}; "
+                "lower the learning rate (alpha_0) or check the input for extreme values"
+            )
+        return values
+
+# %% ../../nbs/training/trainer.ipynb #3090e823
+class _Validation(_Losses):
+    """Measurements during training."""
+
+    def validate(self) -> dict[str, float]:
+        """Call the functions of `on_validation` and record their numbers.
+
+        Keeps the weights with the best score, and asks the loop to stop after `early_stop` scores
+        without a better one.
+        """
+        found: dict[str, float] = {}
+        for function in self.on_validation:
+            numbers = function(self)
+            if isinstance(numbers, dict):
+                found |= numbers
+        if not found:
+            return found
+        earlier = [s for s in self.history.get("validation/score", []) if np.isfinite(s)]
+        add_validation(self.history, self.step, found)
+        score = found.get("score")
+        if score is None:
+            return found
+        if self.job and np.isfinite(score) and score > max(earlier, default=-np.inf):
+            weights, best = self.gan.weights_by_name(), self.job / "best.safetensors"
+            save_checkpoint(best, weights, self.step, self.history, score=float(score))
+        patience, scores = self.settings.early_stop, self.history["validation/score"]
+        self._stop_early = bool(patience and validations_without_improvement(scores) >= patience)
+        return found
+
+# %% ../../nbs/training/trainer.ipynb #8016d0ad
+class _Storage(_Validation):
+    """Checkpoints and the compiled step."""
+
+    def resume(self, path: str | Path) -> int:
+        """Take weights, optimizers, history and step from a checkpoint; returns the step.
+
+        Parameters
+        ----------
+        path : a file, or a folder, whose last checkpoint is taken.
+        """
+        path = find_checkpoint(path)
+        arrays, self.history, header = read_checkpoint(path)
+        restore(self.gan.state_by_name(), arrays, str(path))
+        self.step = header["step"]
+        return self.step
+
+    def save(self, wait: bool = True) -> Path:
+        """Write a checkpoint into the job folder; without `wait`, in the background."""
+        self._writer.folder, self._writer.keep = self.job, self.keep
+        return self._writer.write(self.gan.state_by_name(), self.step, self.history, wait)
+
+    @property
+    def compiled_step(self) -> Callable:
+        """The compiled training step, see `training_step.compile_step`."""
+        if self._compiled is None:
+            settings = self.settings
+            self._compiled = compile_step(
+                self.gan,
+                self.batches.batch_size,
+                self.shares,
+                settings.seed,
+                jit=settings.xla or None,
+                real_labels=settings.fake_labels == "real",
+            )
+        return self._compiled
+
+# %% ../../nbs/training/trainer.ipynb #57e7c251
+class _Running(_Storage):
+    """The run up to a step."""
+
+    def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
+        """Train until `max_steps` steps are done (None for the settings').
+
+        Returns
+        -------
+        The history. `step`, `critic_loss`, `generator_loss`, `gradient_penalty`, `distance`,
+        `real_score`, `fake_score` and `learning_rate` have a value every `progress_freq` steps;
+        `validation/...` every `validation_freq` steps.
+
+        Raises
+        ------
+        FloatingPointError
+            If a loss is no longer finite; the last checkpoint is untouched then.
+        KeyboardInterrupt, SystemExit
+            After Ctrl-C or SIGTERM, when the step is finished and saved.
+        """
+        end = self.settings.max_steps if max_steps is None else max_steps
+        if self.step >= end:
+            return self.history
+        if self.job:
+            self.job.mkdir(parents=True, exist_ok=True)
+        self._stop_early = False
+        try:
+            with finish_step_first(self):
+                _Loop(self, end, progress).run()
+        finally:
+            self._writer.finish()
+        if self.stop_signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.stop_signal:
+            raise SystemExit(128 + self.stop_signal)
+        return self.history
+
+# %% ../../nbs/training/trainer.ipynb #eda4a58c
+class Trainer(_Running):
     """Train a `WGAN` on batches of real cells.
 
     Parameters
@@ -199,118 +331,91 @@ class Trainer:
         self.stop_signal, self._stop_early, self._compiled = 0, False, None
         self._writer = CheckpointWriter(self.job, keep)
 
-    def resume(self, path: str | Path) -> int:
-        """Take weights, optimizers, history and step from a checkpoint; returns the step.
+# %% ../../nbs/training/trainer.ipynb #69a66e0a
+class _LoopSteps:
+    """The steps of one call."""
 
-        Parameters
-        ----------
-        path : a file, or a folder, whose last checkpoint is taken.
-        """
-        path = find_checkpoint(path)
-        arrays, self.history, header = read_checkpoint(path)
-        restore(self.gan.state_by_name(), arrays, str(path))
-        self.step = header["step"]
-        return self.step
+    def _rates(self, steps: int) -> list[float]:
+        settings, step = self.trainer.settings, self.trainer.step
+        numbers = range(step, step + steps)
+        return [learning_rate(settings.learning_rate, n, settings.max_steps) for n in numbers]
 
-    def save(self, wait: bool = True) -> Path:
-        """Write a checkpoint into the job folder; without `wait`, in the background."""
-        self._writer.folder, self._writer.keep = self.job, self.keep
-        return self._writer.write(self.gan.state_by_name(), self.step, self.history, wait)
+    def _count(self, steps: int) -> None:
+        self.steps = steps
+        self.trainer.step += steps
+        self.bar.update(steps)
 
-    @property
-    def compiled_step(self):
-        """The compiled training step, see `training_step.compile_step`."""
-        if self._compiled is None:
-            settings = self.settings
-            self._compiled = compile_step(
-                self.gan,
-                self.batches.batch_size,
-                self.shares,
-                settings.seed,
-                jit=settings.xla or None,
-                real_labels=settings.fake_labels == "real",
-            )
-        return self._compiled
+    def _step_with_summaries(self) -> float:
+        """One step whose cells and gradients are kept for the summaries; returns its rate."""
+        (rate,), number = self._rates(1), tf.constant(self.trainer.step, tf.int64)
+        real, labels = next(self.data)
+        arguments = real, labels, number, tf.constant(rate, tf.float32)
+        self.scalars, *updates = self.trainer.compiled_step(*arguments, detail=True)
+        self.details = tuple(updates), real[-1]
+        self._count(1)
+        return rate
 
-    def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
-        """Train until `max_steps` steps are done (None for the settings').
+    def _several_steps(self) -> float:
+        """As many steps as fit into one call; returns the last rate."""
+        trainer, has_summaries = self.trainer, self.writer is not None
+        steps = steps_per_call(
+            trainer.settings, trainer.step, self.end, self.seconds, has_summaries
+        )
+        rates, number = self._rates(steps), tf.constant(trainer.step, tf.int64)
+        several = trainer.compiled_step.several
+        self.scalars = several(self.data, number, tf.constant(rates, tf.float32))
+        self._count(steps)
+        return rates[-1]
 
-        Returns
-        -------
-        The history. `step`, `critic_loss`, `generator_loss`, `gradient_penalty`, `distance`,
-        `real_score`, `fake_score` and `learning_rate` have a value every `progress_freq` steps;
-        `validation/...` every `validation_freq` steps.
+# %% ../../nbs/training/trainer.ipynb #df8c4bcc
+class _LoopEvents(_LoopSteps):
+    """What is due between two calls."""
 
-        Raises
-        ------
-        FloatingPointError
-            If a loss is no longer finite; the last checkpoint is untouched then.
-        KeyboardInterrupt, SystemExit
-            After Ctrl-C or SIGTERM, when the step is finished and saved.
-        """
-        end = self.settings.max_steps if max_steps is None else max_steps
-        if self.step >= end:
-            return self.history
-        if self.job:
-            self.job.mkdir(parents=True, exist_ok=True)
-        self._stop_early = False
-        try:
-            with finish_step_first(self):
-                _Loop(self, end, progress).run()
-        finally:
-            self._writer.finish()
-        if self.stop_signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.stop_signal:
-            raise SystemExit(128 + self.stop_signal)
-        return self.history
+    def _is_due(self, frequency: int) -> bool:
+        return bool(frequency) and self.trainer.step % frequency == 0
 
-    def validate(self) -> dict[str, float]:
-        """Call the functions of `on_validation` and record their numbers.
+    def _record(self, rate: float) -> None:
+        """Add the losses to the history and to the progress bar."""
+        losses = self.trainer.finite_losses(self.scalars)
+        row = {"step": self.trainer.step} | losses | {"learning_rate": rate}
+        for name, value in row.items():
+            self.trainer.history.setdefault(name, []).append(value)
+        shown = {name: f"{losses[f'{name}_loss']:.4g}" for name in ("critic", "generator")}
+        self.bar.set_postfix(shown, refresh=False)
 
-        Keeps the weights with the best score, and asks the loop to stop after `early_stop` scores
-        without a better one.
-        """
-        found: dict[str, float] = {}
-        for function in self.on_validation:
-            numbers = function(self)
-            if isinstance(numbers, dict):
-                found |= numbers
-        if not found:
-            return found
-        earlier = [s for s in self.history.get("validation/score", []) if np.isfinite(s)]
-        add_validation(self.history, self.step, found)
-        score = found.get("score")
-        if score is None:
-            return found
-        if self.job and np.isfinite(score) and score > max(earlier, default=-np.inf):
-            weights, best = self.gan.weights_by_name(), self.job / "best.safetensors"
-            save_checkpoint(best, weights, self.step, self.history, score=float(score))
-        patience, scores = self.settings.early_stop, self.history["validation/score"]
-        self._stop_early = bool(patience and validations_without_improvement(scores) >= patience)
-        return found
+    def _validate(self) -> None:
+        found = self.trainer.validate()
+        if self.writer and found:
+            with self.writer.as_default(step=self.trainer.step):
+                for name, value in found.items():
+                    tf.summary.scalar(f"validation/{name}", value)
 
-    def finite_losses(self, scalars: dict) -> dict[str, float]:
-        """The losses as numbers.
+# %% ../../nbs/training/trainer.ipynb #703b0faf
+class _LoopTurn(_LoopEvents):
+    """One call and what is due after it."""
 
-        Raises
-        ------
-        FloatingPointError
-            If one is not finite, so that such a state is neither recorded nor saved.
-        """
-        values = {name: float(v) for name, v in scalars.items()}
-        if not all(np.isfinite(list(values.values()))):
-            intact = ""
-            if self.job and checkpoints(self.job):
-                intact = f"; the last checkpoint in {self.job} is intact"
-            raise FloatingPointError(
-                f"{self.name}: the losses are no longer finite at step {self.step}{intact}; "
-                "lower the learning rate (alpha_0) or check the input for extreme values"
-            )
-        return values
+    def _advance(self) -> None:
+        """Make the steps of one call, and what is due after them."""
+        trainer, settings = self.trainer, self.trainer.settings
+        began = time.perf_counter()
+        summarise = self.writer is not None and (trainer.step + 1) % settings.summary_freq == 0
+        rate = self._step_with_summaries() if summarise else self._several_steps()
+        if self._is_due(settings.progress_freq) or trainer.step == self.end:
+            self._record(rate)
+        if summarise:
+            write_summaries(self.writer, trainer.gan, *self.details, rate, trainer.step)
+        else:
+            if self.calls:
+                self.seconds = (time.perf_counter() - began) / self.steps
+            self.calls += 1
+        if self._is_due(settings.validation_freq):
+            self._validate()
+        if trainer.job and (self._is_due(settings.save_freq) or trainer.step == self.end):
+            trainer.finite_losses(self.scalars)
+            trainer.save(wait=False)
 
-# %% ../../nbs/training/trainer.ipynb #ea1086e0
-class _Loop:
+# %% ../../nbs/training/trainer.ipynb #17e4da93
+class _Loop(_LoopTurn):
     """One run of a trainer up to the step `end`."""
 
     def __init__(self, trainer: Trainer, end: int, progress: bool):
@@ -338,74 +443,3 @@ class _Loop:
             trainer.save()
         if self.writer:
             self.writer.close()
-
-    def _is_due(self, frequency: int) -> bool:
-        return bool(frequency) and self.trainer.step % frequency == 0
-
-    def _advance(self) -> None:
-        """Make the steps of one call, and what is due after them."""
-        trainer, settings = self.trainer, self.trainer.settings
-        began = time.perf_counter()
-        summarise = self.writer is not None and (trainer.step + 1) % settings.summary_freq == 0
-        rate = self._step_with_summaries() if summarise else self._several_steps()
-        if self._is_due(settings.progress_freq) or trainer.step == self.end:
-            self._record(rate)
-        if summarise:
-            write_summaries(self.writer, trainer.gan, *self.details, rate, trainer.step)
-        else:
-            if self.calls:
-                self.seconds = (time.perf_counter() - began) / self.steps
-            self.calls += 1
-        if self._is_due(settings.validation_freq):
-            self._validate()
-        if trainer.job and (self._is_due(settings.save_freq) or trainer.step == self.end):
-            trainer.finite_losses(self.scalars)
-            trainer.save(wait=False)
-
-    def _rates(self, steps: int) -> list[float]:
-        settings, step = self.trainer.settings, self.trainer.step
-        numbers = range(step, step + steps)
-        return [learning_rate(settings.learning_rate, n, settings.max_steps) for n in numbers]
-
-    def _step_with_summaries(self) -> float:
-        """One step whose cells and gradients are kept for the summaries; returns its rate."""
-        (rate,), number = self._rates(1), tf.constant(self.trainer.step, tf.int64)
-        real, labels = next(self.data)
-        arguments = real, labels, number, tf.constant(rate, tf.float32)
-        self.scalars, *updates = self.trainer.compiled_step(*arguments, detail=True)
-        self.details = tuple(updates), real[-1]
-        self._count(1)
-        return rate
-
-    def _several_steps(self) -> float:
-        """As many steps as fit into one call; returns the last rate."""
-        trainer, has_summaries = self.trainer, self.writer is not None
-        steps = steps_per_call(
-            trainer.settings, trainer.step, self.end, self.seconds, has_summaries
-        )
-        rates, number = self._rates(steps), tf.constant(trainer.step, tf.int64)
-        several = trainer.compiled_step.several
-        self.scalars = several(self.data, number, tf.constant(rates, tf.float32))
-        self._count(steps)
-        return rates[-1]
-
-    def _count(self, steps: int) -> None:
-        self.steps = steps
-        self.trainer.step += steps
-        self.bar.update(steps)
-
-    def _record(self, rate: float) -> None:
-        """Add the losses to the history and to the progress bar."""
-        losses = self.trainer.finite_losses(self.scalars)
-        row = {"step": self.trainer.step} | losses | {"learning_rate": rate}
-        for name, value in row.items():
-            self.trainer.history.setdefault(name, []).append(value)
-        shown = {name: f"{losses[f'{name}_loss']:.4g}" for name in ("critic", "generator")}
-        self.bar.set_postfix(shown, refresh=False)
-
-    def _validate(self) -> None:
-        found = self.trainer.validate()
-        if self.writer and found:
-            with self.writer.as_default(step=self.trainer.step):
-                for name, value in found.items():
-                    tf.summary.scalar(f"validation/{name}", value)

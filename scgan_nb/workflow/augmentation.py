@@ -5,13 +5,18 @@
 # %% ../../nbs/workflow/augmentation.ipynb #911cd824
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 # %% auto #0
 __all__ = ['ARMS', 'label_by_size', 'cut_label', 'augmentation']
 
 # %% ../../nbs/workflow/augmentation.ipynb #6b45324b
-def label_by_size(cells, place: int = 2) -> str:
+def label_by_size(cells: AnnData, place: int = 2) -> str:
     """The label in `place` by number of cells, counted from 0 (Louvain's label "2").
 
     Parameters
@@ -22,7 +27,7 @@ def label_by_size(cells, place: int = 2) -> str:
     return str(cells.obs["cluster"].value_counts().index[place])
 
 
-def cut_label(cells, label: str, percent: float, seed: int = 0):
+def cut_label(cells: AnnData, label: str, percent: float, seed: int = 0) -> AnnData:
     """Keep `percent` of the training cells of `label`, at least one, and all other cells.
 
     Parameters
@@ -69,7 +74,12 @@ def _forest_scores(x, target, x_test, target_test, **forest: object) -> dict[str
 
 # %% ../../nbs/workflow/augmentation.ipynb #e8b21019
 def augmentation(
-    cells, label: str, generated=None, trees: int = 1000, seed: int = 0, n_jobs: int = -1
+    cells: AnnData,
+    label: str,
+    generated: AnnData | None = None,
+    trees: int = 1000,
+    seed: int = 0,
+    n_jobs: int = -1,
 ) -> dict[str, dict[str, float]]:
     """Scores of a forest that tells `label` from the rest, for each arm.
 

@@ -38,9 +38,13 @@ def digest(what: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 # %% ../../nbs/workflow/cache.ipynb #4a7f72db
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """Remove the docstrings of a module and of everything in it."""
+def _without_documentation(tree: ast.Module) -> ast.Module:
+    """Remove docstrings and annotations from a module and everything in it."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
         body = getattr(node, "body", None)
         if not isinstance(body, list) or not body:
             continue
@@ -69,7 +73,7 @@ def source_digest(*modules: str) -> str:
         files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
         for file in files:
             tree = ast.parse(file.read_text(encoding="utf-8"))
-            code[f"{module}/{file.stem}"] = ast.dump(_without_docstrings(tree))
+            code[f"{module}/{file.stem}"] = ast.dump(_without_documentation(tree))
     return digest(code)
 
 # %% ../../nbs/workflow/cache.ipynb #9d740cae

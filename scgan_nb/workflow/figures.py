@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..core.json_files import plain_json
 from ..evaluation.results import Metric, interval
@@ -22,11 +24,16 @@ from scgan_nb.workflow.paper_models import (
 )
 from .scales import scale_of
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scgan_nb.workflow.api import ScGAN
+
 # %% auto #0
 __all__ = ['MIME', 'mean_interval', 'show_interval', 'hardware', 'FigureResults', 'Figure']
 
 # %% ../../nbs/workflow/figures.ipynb #49c5f185
-def mean_interval(values, bounds: tuple[float, float] = (-np.inf, np.inf)) -> tuple:
+def mean_interval(values: ArrayLike, bounds: tuple[float, float] = (-np.inf, np.inf)) -> tuple:
     """Mean of independent repetitions and its 95 % confidence interval, by Student's t.
 
     Parameters
@@ -102,28 +109,9 @@ class FigureResults:
         table = table.astype(object).where(table.notna(), "")
         return {MIME: self.results, "text/html": table.to_html(), "text/plain": table.to_string()}
 
-# %% ../../nbs/workflow/figures.ipynb #5c04a209
-class Figure:
-    """A notebook of `papers/`: its scale, cells, models and numbers.
-
-    Parameters
-    ----------
-    scale : "smoke", "demo" or "paper".
-    seed : seed of everything random.
-    changes : settings that replace the scale's own.
-    """
-
-    def __init__(self, scale: str = "demo", seed: int = 0, **changes: object):
-        self.name, self.scale, self.seed, self.changes = scale, scale_of(scale), seed, changes
-        self.started = (time.time(), time.process_time())
-        self.rows: list[dict] = []
-        self._processed: tuple | None = None
-        import tensorflow as tf
-
-        # tracing many models is expected here; TensorFlow warns about it
-        tf.get_logger().setLevel("ERROR")
-        print(f"scale     {scale}: {self.scale.about}\nseed      {seed}")
-        print(f"hardware  {hardware()}\nscgan_nb  {package_version()}")
+# %% ../../nbs/workflow/figures.ipynb #fee9040f
+class _FigureCells:
+    """The cells of a figure."""
 
     def _load(self) -> tuple:
         """Processed cells and their experiment; describes them at the first call."""
@@ -139,15 +127,21 @@ class Figure:
         return self._processed
 
     @property
-    def cells(self):
+    def cells(self) -> AnnData:
         """All processed cells, AnnData."""
         return self._load()[0]
 
-    def split(self, name: str):
+    def split(self, name: str) -> AnnData:
         """The cells of one split ("train" or "test"), AnnData."""
         return self.cells[self.cells.obs["split"] == name].copy()
 
-    def model(self, type: str = "cscGAN", cells=None, **settings: object):
+# %% ../../nbs/workflow/figures.ipynb #0e6ff7f5
+class _FigureModels(_FigureCells):
+    """The trained models of a figure."""
+
+    def model(
+        self, type: str = "cscGAN", cells: AnnData | None = None, **settings: object
+    ) -> ScGAN:
         """A trained model, from the cache or trained now.
 
         Parameters
@@ -167,7 +161,17 @@ class Figure:
         experiment = experiment_for_cells(experiment, own, type=type, **settings)
         return model_snapshots(own, experiment, snapshots=self.scale.snapshots)
 
-    def evaluate(self, generated, holdout=None, train=None, **options: object) -> dict:
+# %% ../../nbs/workflow/figures.ipynb #cbba7994
+class _FigureEvaluation(_FigureModels):
+    """Metrics at the scale of the figure."""
+
+    def evaluate(
+        self,
+        generated: AnnData,
+        holdout: AnnData | None = None,
+        train: AnnData | None = None,
+        **options: object,
+    ) -> dict:
         """`evaluate.compute_metrics` at this scale, in a space fitted on held-out cells.
 
         Parameters
@@ -190,7 +194,7 @@ class Figure:
             usual["n"] = min(self.scale.n, generated.n_obs, holdout.n_obs // 3)
         return compute_metrics(holdout, generated, train, **usual | options)
 
-    def roc(self, generated, holdout=None) -> dict:
+    def roc(self, generated: AnnData, holdout: AnnData | None = None) -> dict:
         """`distributions.rf_roc` of as many generated as held-out cells.
 
         The 50 principal components are those of a third of the held-out cells, which are not
@@ -208,7 +212,11 @@ class Figure:
         real = space.transform(holdout.X[order[aside : aside + n]])
         return rf_roc(real, made, trees=self.scale.trees, seed=self.seed)
 
-    def agreement(self, generated, genes: list[str]) -> Metric:
+# %% ../../nbs/workflow/figures.ipynb #2856ea16
+class _FigureAgreement(_FigureEvaluation):
+    """Agreement of correlations."""
+
+    def agreement(self, generated: AnnData, genes: list[str]) -> Metric:
         """Agreement of Pearson correlations of `genes` in generated and held-out cells.
 
         In each of `repeats` draws the held-out cells are halved. One half is compared with the
@@ -240,6 +248,10 @@ class Figure:
             good="higher",
             repeats=self.scale.repeats,
         )
+
+# %% ../../nbs/workflow/figures.ipynb #1ba1453f
+class _FigureRows(_FigureAgreement):
+    """The record of numbers."""
 
     def row(
         self,
@@ -278,6 +290,10 @@ class Figure:
         """Record a `Metric`; notes as for `row`."""
         self.row(what, metric.value, metric.low, metric.high, metric.positive_control, **note)
 
+# %% ../../nbs/workflow/figures.ipynb #53e343b1
+class _FigureResults(_FigureRows):
+    """The end of the notebook."""
+
     def finish(self) -> FigureResults:
         """All numbers and the cost of the run; the value of a notebook's last cell."""
         seconds, cpu_seconds = (
@@ -299,6 +315,29 @@ class Figure:
             "rows": self.rows,
         }
         return FigureResults(plain_json(results))
+
+# %% ../../nbs/workflow/figures.ipynb #82745707
+class Figure(_FigureResults):
+    """A notebook of `papers/`: its scale, cells, models and numbers.
+
+    Parameters
+    ----------
+    scale : "smoke", "demo" or "paper".
+    seed : seed of everything random.
+    changes : settings that replace the scale's own.
+    """
+
+    def __init__(self, scale: str = "demo", seed: int = 0, **changes: object):
+        self.name, self.scale, self.seed, self.changes = scale, scale_of(scale), seed, changes
+        self.started = (time.time(), time.process_time())
+        self.rows: list[dict] = []
+        self._processed: tuple | None = None
+        import tensorflow as tf
+
+        # tracing many models is expected here; TensorFlow warns about it
+        tf.get_logger().setLevel("ERROR")
+        print(f"scale     {scale}: {self.scale.about}\nseed      {seed}")
+        print(f"hardware  {hardware()}\nscgan_nb  {package_version()}")
 
 # %% ../../nbs/workflow/figures.ipynb #4f9d2979
 def _logged(cells, genes: list[str]) -> np.ndarray:

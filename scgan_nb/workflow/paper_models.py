@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from ..data.preprocessing import preprocess, preprocessed_block
 from . import experiments
 from .cache import cache_folder, cached, digest, source_digest
 from .scales import Scale
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from scgan_nb.workflow.api import ScGAN
 
 # %% auto #0
 __all__ = ['package_version', 'processed_cells', 'trained_folder', 'trained_model', 'model_snapshots', 'experiment_for_cells']
@@ -119,7 +125,7 @@ def _model_key(cells, experiment: Experiment, snapshots: int) -> dict:
         "source": source_digest("data", "models", "training", "generation", "workflow.api"),
     }
 
-# %% ../../nbs/workflow/paper_models.ipynb #d00866bd
+# %% ../../nbs/workflow/paper_models.ipynb #908cf0d8
 def _train(cells, experiment: Experiment, job: Path, folder: Path, snapshots: int, progress: bool):
     """Train in `job`, then write `model` and `at-<step>` into `folder`."""
     from scgan_nb.workflow.api import ScGAN
@@ -143,9 +149,9 @@ def _train(cells, experiment: Experiment, job: Path, folder: Path, snapshots: in
         shutil.move(snapshot, folder / snapshot.name)
     shutil.rmtree(job)
 
-
+# %% ../../nbs/workflow/paper_models.ipynb #73028be0
 def trained_folder(
-    cells,
+    cells: AnnData,
     experiment: Experiment,
     cache: str | Path | None = None,
     snapshots: int = 4,
@@ -175,12 +181,12 @@ def trained_folder(
 
 # %% ../../nbs/workflow/paper_models.ipynb #9de08a2b
 def trained_model(
-    cells,
+    cells: AnnData,
     experiment: Experiment,
     cache: str | Path | None = None,
     snapshots: int = 4,
     progress: bool = True,
-):
+) -> ScGAN:
     """A trained `ScGAN` or `CscGAN`; parameters as for `trained_folder`."""
     from scgan_nb.workflow.api import load
 
@@ -190,7 +196,7 @@ def trained_model(
 
 
 def model_snapshots(
-    cells,
+    cells: AnnData,
     experiment: Experiment,
     cache: str | Path | None = None,
     snapshots: int = 4,
@@ -204,7 +210,7 @@ def model_snapshots(
     return {step: load(folder / f"at-{step}") for step in steps}
 
 # %% ../../nbs/workflow/paper_models.ipynb #bfd07048
-def experiment_for_cells(experiment: Experiment, cells, **changes: object) -> Experiment:
+def experiment_for_cells(experiment: Experiment, cells: AnnData, **changes: object) -> Experiment:
     """`experiment` for other processed cells and with other settings.
 
     Parameters

@@ -101,7 +101,7 @@ def _papermill(source: Path, target: Path, parameters: dict, cache: Path, gpu: i
         return ""
     return (done.stderr.strip().splitlines() or ["papermill failed"])[-1]
 
-# %% ../../nbs/workflow/paper_runs.ipynb #d37193c0
+# %% ../../nbs/workflow/paper_runs.ipynb #a36ed7e3
 @dataclass(frozen=True)
 class RunSettings:
     """How notebooks of `papers/` are run.
@@ -119,7 +119,7 @@ class RunSettings:
     cache: Path | None = None
     again: bool = False
 
-
+# %% ../../nbs/workflow/paper_runs.ipynb #5a4705a3
 def run_figure(
     source: Path, target: Path, settings: RunSettings | None = None, gpu: int | None = None
 ) -> str:
@@ -217,10 +217,8 @@ def run_figures(
 
     Raises
     ------
-    ValueError
-        For an unknown name, before anything runs.
-    RuntimeError
-        Naming all notebooks that failed, after the others have run.
+    ValueError for an unknown name, before anything runs; RuntimeError naming all notebooks that
+    failed, after the others have run.
     """
     settings = settings or RunSettings()
     scale_of(settings.scale)
@@ -234,10 +232,7 @@ def run_figures(
     outcomes, failures = {}, {}
     running = run_jobs(run_one, chosen, usable_gpus(list(gpus)), jobs)
     for job in tqdm(running, "figures", len(chosen), disable=not progress):
-        if job.error is None:
-            outcomes[job.name] = job.result
-        else:
-            failures[job.name] = job.error
+        (failures if job.error else outcomes)[job.name] = job.error or job.result
         log.info("%s: %s", job.name, job.error or job.result)
     write_readme(out, papers)
     if failures:

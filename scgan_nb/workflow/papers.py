@@ -144,7 +144,7 @@ def signature_of(name: str) -> str:
     except (ImportError, AttributeError):
         return f"{name} missing"
     if inspect.isclass(thing):
-        methods = sorted(item for item in vars(thing).items() if inspect.isfunction(item[1]))
+        methods = inspect.getmembers(thing, inspect.isfunction)
         public = ((k, v) for k, v in methods if k == "__init__" or not k.startswith("_"))
         return name + "".join(f" {k}{inspect.signature(v)}" for k, v in public)
     return f"{name}{inspect.signature(thing)}" if callable(thing) else name
