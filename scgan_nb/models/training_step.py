@@ -150,17 +150,15 @@ def compile_step(
     Parameters
     ----------
     gan : the networks and optimizers that the steps update.
-    cells : batch size.
+    cells, seed : batch size; seed of noise, drawn labels and mixing weights.
     shares : share of each label among the training cells [clusters]; None for scGAN.
-    seed : seed of noise, drawn labels and mixing weights.
-    jit : compile by XLA; None leaves it to TensorFlow.
-    real_labels : give the critic's generated cells the labels of its real batch.
+    jit, real_labels : compile by XLA; label the critic's generated cells as its real batch.
 
     Returns
     -------
     step(real, labels, number, rate, detail=False): real float32 [critic_iters, cells, genes],
-    labels int32 [critic_iters, cells], number int64 (steps done before), rate float32. Returns
-    scalars by name, with `detail` also the last `Update` of each network.
+    labels int32 [critic_iters, cells], number int64 (steps done), rate float32. Returns scalars,
+    with `detail` also the last `Update` of each network.
     step.several(batches, number, rates): one step for each of `rates` [steps] on what the iterator
     `batches` gives, in one call; returns the scalars of the last.
     """
@@ -168,11 +166,10 @@ def compile_step(
         gan.critic_optimizer.fused = gan.generator_optimizer.fused = False
     if shares is not None:
         shares = tf.constant(shares, tf.float32) if gan.generator.clusters else None
-    latent = gan.generator.latent_dim
     updates = _compile_updates(gan, jit, real_labels)
 
     def draws_of(stream: str, count):
-        return draw(seed, stream, count, cells, latent, shares)
+        return draw(seed, stream, count, cells, gan.generator.latent_dim, shares)
 
     @tf.function
     def step(real, labels, number, rate, detail: bool = False):
