@@ -19,7 +19,7 @@ from nbdev.test import _keep_file, test_nb
 import notebooks
 
 SECONDS = notebooks.TOP / "ci" / "seconds.json"  # {chapter: seconds in a fresh process}
-QUICK = 6  # seconds a chapter may take to be run by --quick
+QUICK = 5  # seconds a chapter may take to be run by --quick
 
 
 def chapters(paths: list[Path]) -> list[Path]:
