@@ -140,11 +140,11 @@ def run_jobs(
         pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/workflow/devices.ipynb #74026ee2
-def _run_here(gpu: int | None, task: Callable, args: tuple) -> object:
+def _run_here(gpu: int | None, level: int, task: Callable, args: tuple) -> object:
     "Run a task in this new process with one GPU visible (None: no GPU)."
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1" if gpu is None else str(gpu)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=level, format="%(message)s")
     return task(*args)
 
 
@@ -153,7 +153,7 @@ def run_in_process(task: Callable, args: tuple = (), gpu: int | None = None) -> 
 
     Parameters
     ----------
-    task : a function of a module.
+    task : a function of a module; it logs at the level of this process.
     args : its arguments. They and the result are sent between the processes.
     gpu : number of the GPU; None for the CPU.
 
@@ -174,8 +174,9 @@ def run_in_process(task: Callable, args: tuple = (), gpu: int | None = None) -> 
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
+    level = logging.getLogger("scgan_nb").getEffectiveLevel()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(_run_here, gpu, task, args).result()
+        return process.submit(_run_here, gpu, level, task, args).result()
 
 # %% ../../nbs/workflow/devices.ipynb #fce481d1
 def describe_error(error: Exception) -> str:
