@@ -188,15 +188,18 @@ def generation_costs(
 def startup_costs() -> dict:
     """Seconds of `import scgan_nb` and of `scgan_nb --help`, each in a fresh Python."""
 
-    def seconds(code: str) -> float:
+    def seconds(arguments: list[str]) -> float:
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
         return time.perf_counter() - began
 
-    show_help = "from scgan_nb.workflow.cli import parser; parser().format_help()"
-    programs = {"import_s": "import scgan_nb", "help_s": show_help}
+    programs = {
+        "import_s": ["-c", "import scgan_nb"],
+        "help_s": ["-m", "scgan_nb.workflow.cli", "--help"],
+    }
     return {
-        name: float(np.median([seconds(code) for _ in range(5)])) for name, code in programs.items()
+        name: float(np.median([seconds(words) for _ in range(5)]))
+        for name, words in programs.items()
     }
 
 # %% ../../nbs/benchmarks/stages.ipynb #9533795d

@@ -84,7 +84,7 @@ def new_figure(width: float, height: float) -> Figure:
             self.savefig(out, format="png", dpi=80)
             return out.getvalue()
 
-    return NotebookFigure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
+    return NotebookFigure(figsize=(width, height), dpi=80, layout="constrained", facecolor="white")
 
 # %% ../../nbs/reporting/figures.ipynb #9ce8b635
 def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure | Axes, Axes]:
