@@ -24,6 +24,7 @@ from .devices import run_jobs, usable_gpus
 from .figures import show_interval
 from .paper_models import package_version
 from scgan_nb.workflow.papers import (
+    cell_source,
     code_cells,
     error_outputs,
     figures,
@@ -71,11 +72,12 @@ def _keeps(output: dict) -> bool:
 
 
 def without_run_metadata(notebook: dict) -> dict:
-    """An executed notebook without metadata, execution counts, warnings and widgets."""
+    """An executed notebook without metadata, counts, warnings, widgets and last newlines."""
     for cell in notebook["cells"]:
         tags = cell["metadata"].get("tags", [])
         tags = [tag for tag in tags if tag in ("parameters", "injected-parameters")]
         cell["metadata"] = {"tags": tags} if tags else {}
+        cell["source"] = cell_source(cell).rstrip().splitlines(keepends=True)
     for cell in code_cells(notebook):
         cell["execution_count"] = None
         cell["outputs"] = [output for output in cell["outputs"] if _keeps(output)]
