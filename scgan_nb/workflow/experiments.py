@@ -437,7 +437,7 @@ def run_file(
 
     Examples
     --------
-    >>> from scgan_nb.core.parameters import read_parameters
+    >>> from scgan_nb.core.parameter_files import read_parameters
     >>> run_file(read_parameters("parameters.json"), processing=True)  # doctest: +SKIP
     """
     root = Path(parameters.exp_param.experiments_dir).expanduser()
