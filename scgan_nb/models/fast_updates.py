@@ -81,7 +81,7 @@ def _forward(
 def _backward(critic: Critic, forward: _Forward, d_score: tf.Tensor) -> list[tf.Tensor]:
     """Derivatives by the layers' inputs before ReLU, first layer first; `d_score` [rows, 1]."""
     h, layers = forward.h, critic.hidden
-    delta = [_masked(critic.head(forward.hot) * d_score, h[-1])]
+    delta = [_masked(critic.score.derivative(forward.hot) * d_score, h[-1])]
     for layer, below in zip(layers[:0:-1], h[-2::-1], strict=True):
         down = product(delta[0], layer.weights, critic.precision, transpose_b=True)
         delta.insert(0, _masked(down, below))
@@ -128,11 +128,11 @@ def _head_bias_gradients(critic: Critic, hot: tf.Tensor | None, cells: tf.Tensor
     difference of its shares among generated and real cells.
     """
     gradients = {}
-    for head in (critic.shared, critic.by_cluster):
+    for head in (critic.score.shared, critic.score.by_cluster):
         if head is None or head.biases is None:
             continue
         difference = 0.0
-        if head is critic.by_cluster:
+        if head is critic.score.by_cluster:
             numbers = tf.reduce_sum(hot[cells : 2 * cells] - hot[:cells], axis=0)[:, None]
             difference = numbers / tf.cast(cells, tf.float32)
         gradients[head.biases.ref()] = difference + tf.zeros_like(head.biases)
@@ -174,7 +174,7 @@ def fast_critic_gradients(
     c = (2.0 * lambd / size * (slopes - 1.0) / slopes)[:, None]
     q = _penalty_upward(critic, forward, g, c, cells)
     gradients, inputs = _weight_gradients(critic, forward, delta, (g, c, q), cells)
-    gradients |= critic.head_gradients(d_score, inputs[-1], forward.hot)
+    gradients |= critic.score.gradients(d_score, inputs[-1], forward.hot)
     gradients |= _head_bias_gradients(critic, forward.hot, cells)
     by_name = {name: gradients[v.ref()] for name, v in critic.trainable_by_name().items()}
     d_real, d_fake = forward.scores[:cells], forward.scores[cells : 2 * cells]

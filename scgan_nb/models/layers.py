@@ -5,6 +5,8 @@
 # %% ../../nbs/models/layers.ipynb #ba836531
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 # %% auto #0
@@ -87,23 +89,60 @@ def pick(table: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
 MOVING_DECAY, NORM_EPSILON = 0.999, 1e-5
 
 
-class _MovingMoments(tf.Module):
-    """The moving averages of batch norm."""
+def _layer_norm(
+    h: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, hot: tf.Tensor | None
+) -> tf.Tensor:
+    """Normalise each cell of `h` [..., cells, width] over its neurons, then scale by label."""
+    mean, var = tf.nn.moments(h, [-1], keepdims=True)
+    factor = tf.math.rsqrt(var + NORM_EPSILON)
+    return (h - mean) * factor * pick(scale, hot) + pick(offset, hot)
 
-    def _follow(self, mean: tf.Tensor, var: tf.Tensor) -> None:
-        """Update the moving averages with the moments of one or several batches, in order."""
-        for average, moment in zip(self.moving, (mean, var), strict=True):
-            moments = tf.reshape(moment, [-1, moment.shape[-1]])  # [batches, width]
-            batches = moments.shape[0]
-            weights = MOVING_DECAY ** tf.range(batches - 1, -1, -1, tf.float32)
-            average.assign(
-                average * MOVING_DECAY**batches
-                + tf.linalg.matvec(moments, (1 - MOVING_DECAY) * weights, transpose_a=True)
-            )
+
+def _batch_norm(
+    h: tf.Tensor,
+    moments: Sequence[tf.Tensor],
+    scale: tf.Tensor,
+    offset: tf.Tensor,
+    hot: tf.Tensor | None,
+) -> tf.Tensor:
+    """Normalise each neuron of `h` by its `moments` (mean and variance), then scale by label."""
+    mean, var = moments
+    factor = tf.math.rsqrt(var + NORM_EPSILON) * scale
+    return h * pick(factor, hot) + pick(offset - mean * factor, hot)
 
 # %% ../../nbs/models/layers.ipynb #726dbfde
-class _Normalisation(_MovingMoments):
-    """The normalisation of a hidden layer."""
+def _follow(moving: Sequence[tf.Variable], moments: Sequence[tf.Tensor]) -> None:
+    """Update moving averages with the moments of one or several batches, in order."""
+    for average, moment in zip(moving, moments, strict=True):
+        by_batch = tf.reshape(moment, [-1, moment.shape[-1]])  # [batches, width]
+        batches = by_batch.shape[0]
+        weights = MOVING_DECAY ** tf.range(batches - 1, -1, -1, tf.float32)
+        average.assign(
+            average * MOVING_DECAY**batches
+            + tf.linalg.matvec(by_batch, (1 - MOVING_DECAY) * weights, transpose_a=True)
+        )
+
+# %% ../../nbs/models/layers.ipynb #eb510366
+class Norm(tf.Module):
+    """Batch norm or layer norm with one scale and offset per label (Dumoulin et al. 2016).
+
+    Parameters
+    ----------
+    width : neurons.
+    kind : "batchnorm" or "layernorm".
+    clusters : number of labels; 0 for one scale and offset shared by all cells.
+    """
+
+    def __init__(self, width: int, kind: str = "batchnorm", clusters: int = 0):
+        super().__init__()
+        shape = [clusters, width] if clusters else [width]
+        short = {"batchnorm": "BN", "layernorm": "LN"}[kind]
+        self.kind, self.moving = kind, []
+        self.offset = tf.Variable(tf.zeros(shape), name=f"BLN/{short}_offset")
+        self.scale = tf.Variable(tf.ones(shape), name=f"BLN/{short}_scale")
+        if kind == "batchnorm":
+            starts = {"BN_moving_mean": tf.zeros([width]), "BN_moving_var": tf.ones([width])}
+            self.moving = [tf.Variable(v, trainable=False, name=n) for n, v in starts.items()]
 
     def __call__(
         self,
@@ -122,43 +161,11 @@ class _Normalisation(_MovingMoments):
         follow : in training, update the moving averages with the moments of the batch.
         """
         if self.kind == "layernorm":
-            mean, var = tf.nn.moments(h, [-1], keepdims=True)
-        elif training:
-            mean, var = tf.nn.moments(h, [-2], keepdims=True)
-        else:
-            mean, var = self.moving
-        if self.moving and training and follow:
-            self._follow(mean, var)
-        factor = tf.math.rsqrt(var + NORM_EPSILON)
-        if self.kind == "layernorm":
-            return (h - mean) * factor * pick(self.scale, hot) + pick(self.offset, hot)
-        factor *= self.scale  # for every label, so that a cell picks both its numbers at once
-        return h * pick(factor, hot) + pick(self.offset - mean * factor, hot)
-
-# %% ../../nbs/models/layers.ipynb #eb510366
-class Norm(_Normalisation):
-    """Batch norm or layer norm with one scale and offset per label (Dumoulin et al. 2016).
-
-    Parameters
-    ----------
-    width : neurons.
-    kind : "batchnorm" or "layernorm".
-    clusters : number of labels; 0 for one scale and offset shared by all cells.
-    """
-
-    def __init__(self, width: int, kind: str = "batchnorm", clusters: int = 0):
-        super().__init__()
-        shape = [clusters, width] if clusters else [width]
-        short = {"batchnorm": "BN", "layernorm": "LN"}[kind]
-        self.kind, self.moving = kind, []
-        self.offset = tf.Variable(tf.zeros(shape), name=f"BLN/{short}_offset")
-        self.scale = tf.Variable(tf.ones(shape), name=f"BLN/{short}_scale")
-        if kind == "batchnorm":
-            mean, variance = tf.zeros([width]), tf.ones([width])
-            self.moving = [
-                tf.Variable(mean, trainable=False, name="BN_moving_mean"),
-                tf.Variable(variance, trainable=False, name="BN_moving_var"),
-            ]
+            return _layer_norm(h, self.scale, self.offset, hot)
+        moments = tf.nn.moments(h, [-2], keepdims=True) if training else self.moving
+        if training and follow:
+            _follow(self.moving, moments)
+        return _batch_norm(h, moments, self.scale, self.offset, hot)
 
 # %% ../../nbs/models/layers.ipynb #6658fb6b
 def product(a: tf.Tensor, b: tf.Tensor, precision: str = "float32", **transpose: bool) -> tf.Tensor:

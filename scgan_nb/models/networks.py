@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams
 
 # %% auto #0
-__all__ = ['Network', 'Generator', 'Head', 'Critic', 'build']
+__all__ = ['Labels', 'Network', 'HiddenLayers', 'hidden_of_batches', 'finished_cells', 'generator_names', 'Generator', 'Head',
+           'LastStep', 'critic_names', 'Critic', 'build']
 
 # %% ../../nbs/models/networks.ipynb #be134294
 def _variables_of(module: tf.Module) -> list[tf.Variable]:
@@ -56,97 +57,116 @@ class Network(tf.Module):
         return {name: v for name, v in self.variables_by_name().items() if v.trainable}
 
 # %% ../../nbs/models/networks.ipynb #5df80da2
-class _GeneratorLayers(Network):
-    """The hidden layers of the generator."""
+Labels = tf.Tensor | None  # int32 [cells]; None for scGAN
 
-    def body(
-        self, z: tf.Tensor, labels: tf.Tensor | None, training: bool = False, follow: bool = False
-    ) -> tf.Tensor:
-        """The hidden layers: float32 [cells, latent_dim] -> [cells, hidden]."""
-        hot = one_hot(labels, self.clusters)
-        for dense, norm in zip(self.hidden, self.norms, strict=True):
-            z = tf.nn.relu(norm(dense(z), hot, training, follow))
-        return z
 
-    def bodies(
-        self, z: tf.Tensor, labels: list, training: bool = False, follow: bool = False
-    ) -> tf.Tensor:
-        """The hidden layers for several batches of noise, each normalised by itself.
+class HiddenLayers(tf.Module):
+    """The hidden layers of the generator: dense without bias, normalised, ReLU.
 
-        Parameters
-        ----------
-        z : float32 [batches, cells, latent_dim].
-        labels : one int32 [batches, cells] for each set of labels; [None] for scGAN.
-        training, follow : see `__call__`.
+    Parameters
+    ----------
+    widths : length of the noise vector, then neurons of each layer.
+    norm, clusters : see `layers.Norm`.
+    seed : seed of the first layer's weights; each layer takes the next number.
+    precision : see `layers.product`.
+    """
 
-        Returns
-        -------
-        float32 [batches * sets * cells, hidden], in that order.
-        """
-        hot = None if labels[0] is None else one_hot(tf.stack(labels, axis=1), self.clusters)
-        (batches, cells), sets = z.shape[:2], len(labels)
-        # labels come in after the first product
-        h = self.hidden[0](tf.reshape(z, [batches * cells, -1]))
-        h = tf.tile(tf.reshape(h, [batches, 1, cells, -1]), [1, sets, 1, 1])
-        for i, norm in enumerate(self.norms):
-            if i:
-                h = tf.reshape(self.hidden[i](h), [batches, sets, cells, -1])
-            h = tf.nn.relu(norm(h, hot, training, follow))
-            h = tf.reshape(h, [batches * sets * cells, -1])
-        return h
-
-# %% ../../nbs/models/networks.ipynb #4b5e45b8
-class _GeneratorOutput(_GeneratorLayers):
-    """From noise to cells."""
+    def __init__(
+        self, widths: Sequence[int], norm: str, clusters: int, seed: int, precision: str = "float32"
+    ):
+        super().__init__()
+        self.clusters = clusters
+        self.dense = [
+            Dense(a, b, seed + i, relu=False, bias=False, precision=precision)
+            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+        ]
+        self.norms = [Norm(width, norm, clusters) for width in widths[1:]]
 
     def __call__(
-        self,
-        z: tf.Tensor,
-        labels: tf.Tensor | None = None,
-        training: bool = False,
-        follow: bool = False,
+        self, z: tf.Tensor, labels: Labels, training: bool = False, follow: bool = False
     ) -> tf.Tensor:
-        """Generate cells.
+        """The last hidden vectors, float32 [cells, hidden].
 
         Parameters
         ----------
-        z : float32 [cells, latent_dim], standard normal.
-        labels : int32 [cells]; None for scGAN.
-        training : normalise by the batch (True) or by the moving averages (False).
-        follow : in training, update the moving averages.
-
-        Returns
-        -------
-        float32 [cells, genes], non-negative; rows sum to `library_size`.
+        z : noise, float32 [cells, latent_dim].
+        labels : the label of each cell.
+        training, follow : see `layers.Norm`.
 
         Raises
         ------
         ValueError
-            If labels are missing where the generator has clusters.
+            If labels are missing where there are clusters.
         """
-        return self.finish(self.output(self.body(z, labels, training, follow)))
+        hot = one_hot(labels, self.clusters)
+        for dense, norm in zip(self.dense, self.norms, strict=True):
+            z = tf.nn.relu(norm(dense(z), hot, training, follow))
+        return z
 
-    def finish(self, out: tf.Tensor) -> tf.Tensor:
-        """The output of the last dense layer [cells, genes] as cells of one library size."""
-        cells = tf.nn.relu(out)
-        if self.library_size is None:
-            return cells
-        return library_size_normalise(cells, self.library_size)
+# %% ../../nbs/models/networks.ipynb #4b5e45b8
+def hidden_of_batches(
+    layers: HiddenLayers, z: tf.Tensor, labels: list, training: bool = False, follow: bool = False
+) -> tf.Tensor:
+    """The hidden layers for several batches of noise, each normalised by itself.
+
+    Parameters
+    ----------
+    layers : hidden layers of a generator.
+    z : float32 [batches, cells, latent_dim].
+    labels : one int32 [batches, cells] for each set of labels; [None] for scGAN.
+    training, follow : see `layers.Norm`.
+
+    Returns
+    -------
+    float32 [batches * sets * cells, hidden], in that order.
+    """
+    hot = None if labels[0] is None else one_hot(tf.stack(labels, axis=1), layers.clusters)
+    (batches, cells), sets = z.shape[:2], len(labels)
+    # labels come in after the first product
+    h = layers.dense[0](tf.reshape(z, [batches * cells, -1]))
+    h = tf.tile(tf.reshape(h, [batches, 1, cells, -1]), [1, sets, 1, 1])
+    for i, norm in enumerate(layers.norms):
+        if i:
+            h = tf.reshape(layers.dense[i](h), [batches, sets, cells, -1])
+        h = tf.nn.relu(norm(h, hot, training, follow))
+        h = tf.reshape(h, [batches * sets * cells, -1])
+    return h
+
+# %% ../../nbs/models/networks.ipynb #683aefa9
+def finished_cells(out: tf.Tensor, library_size: float | None) -> tf.Tensor:
+    """The output of the generator's last dense layer [cells, genes] as cells.
+
+    Parameters
+    ----------
+    out : float32 [cells, genes].
+    library_size : total of each cell; None leaves totals free.
+
+    Returns
+    -------
+    float32 [cells, genes], non-negative.
+    """
+    cells = tf.nn.relu(out)
+    return cells if library_size is None else library_size_normalise(cells, library_size)
+
+
+def generator_names(body: HiddenLayers, output: Dense) -> dict[str, list[tf.Module]]:
+    """The layers of a generator under the names of an original checkpoint."""
+    pairs = enumerate(zip(body.dense, body.norms, strict=True))
+    names = {f"generator_layers_{i + 1}": list(pair) for i, pair in pairs}
+    return names | {"generator_layers_output": [output]}
 
 # %% ../../nbs/models/networks.ipynb #42b46bd8
-class Generator(_GeneratorOutput):
+class Generator(Network):
     """Noise to cells (Marouf et al. 2020, Methods).
 
     Parameters
     ----------
-    genes : genes of a cell.
-    latent_dim : length of the noise vector.
+    genes, latent_dim : genes of a cell; length of the noise vector.
     layers : neurons of the hidden layers.
     library_size : total of every generated cell, in counts; None leaves totals free.
     clusters : number of labels; 0 for scGAN (unconditional).
     norm : "batchnorm" or "layernorm".
-    seed : seed of the initial weights.
-    precision : of the factors of products, "float32" or "bfloat16".
+    seed, precision : seed of the initial weights; "float32" or "bfloat16", see `layers.product`.
     """
 
     scope = "generator"
@@ -163,20 +183,28 @@ class Generator(_GeneratorOutput):
         precision: str = "float32",
     ):
         super().__init__()
-        self.genes, self.latent_dim = genes, latent_dim
-        self.library_size, self.clusters = library_size, clusters
-        widths = [latent_dim, *layers]
-        self.hidden = [
-            Dense(a, b, seed + i, relu=False, bias=False, precision=precision)
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
-        ]
-        self.norms = [Norm(b, norm, clusters) for b in layers]
+        self.genes, self.latent_dim, self.clusters = genes, latent_dim, clusters
+        self.library_size, widths = library_size, [latent_dim, *layers]
+        self.body = HiddenLayers(widths, norm, clusters, seed, precision)
+        self.hidden, self.norms = self.body.dense, self.body.norms
         self.output = Dense(widths[-1], genes, seed + len(layers), precision=precision)
-        self.named_layers = {
-            f"generator_layers_{i + 1}": list(pair)
-            for i, pair in enumerate(zip(self.hidden, self.norms, strict=True))
-        }
-        self.named_layers["generator_layers_output"] = [self.output]
+        self.named_layers = generator_names(self.body, self.output)
+
+    def bodies(
+        self, z: tf.Tensor, labels: list, training: bool = False, follow: bool = False
+    ) -> tf.Tensor:
+        """The hidden layers for several batches of noise; see `hidden_of_batches`."""
+        return hidden_of_batches(self.body, z, labels, training, follow)
+
+    def finish(self, out: tf.Tensor) -> tf.Tensor:
+        """The output of the last dense layer [cells, genes] as cells; see `finished_cells`."""
+        return finished_cells(out, self.library_size)
+
+    def __call__(
+        self, z: tf.Tensor, labels: Labels = None, training: bool = False, follow: bool = False
+    ) -> tf.Tensor:
+        """Cells float32 [cells, genes] from noise `z`; labels and the rest as `HiddenLayers`."""
+        return self.finish(self.output(self.body(z, labels, training, follow)))
 
 # %% ../../nbs/models/networks.ipynb #b83bb28f
 class Head(tf.Module):
@@ -203,74 +231,71 @@ class Head(tf.Module):
         score = tf.reduce_sum(h * pick(self.weights[:, :, 0], hot), axis=1, keepdims=True)
         return score if self.biases is None else score + pick(self.biases, hot)
 
-# %% ../../nbs/models/networks.ipynb #fba4a11a
-class _CriticScores(Network):
-    """From cells to scores."""
+# %% ../../nbs/models/networks.ipynb #3e7974b1
+class LastStep(tf.Module):
+    """From the last hidden layer of the critic to scores.
 
-    def see(self, x: tf.Tensor) -> tf.Tensor:
-        """Cells [cells, genes] as the critic sees them: themselves, or log(1 + x)."""
-        return tf.math.log1p(x) if self.view == "log1p" else x
+    Parameters
+    ----------
+    hidden : length of the last hidden vector.
+    clusters : number of labels; 0 for scGAN.
+    head : "proj" (one linear map per label) or "projection" (Miyato & Koyama 2018).
+    seed : seed of the initial weights.
+    """
 
-    def first(self, seen: tf.Tensor) -> tf.Tensor:
-        """Product of seen cells with the first layer's weights, [cells, hidden], before bias."""
-        return product(seen, self.hidden[0].weights, self.precision)
+    def __init__(self, hidden: int, clusters: int, head: str, seed: int):
+        super().__init__()
+        self.shared = self.by_cluster = None
+        if clusters:
+            self.by_cluster = Head(hidden, clusters, seed, bias=head == "proj")
+        if not clusters or head == "projection":
+            self.shared = Dense(hidden, 1, seed + 1, relu=False)
 
-    def rest(self, first: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """From `first` [cells, hidden] to scores [cells, 1]."""
-        h = tf.nn.relu(tf.nn.bias_add(first, self.hidden[0].biases))
-        for dense in self.hidden[1:]:
-            h = tf.nn.relu(dense(h))
-        return self.score(h, one_hot(labels, self.clusters))
-
-    def score(self, h: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
-        """From the last hidden layer [cells, hidden] to scores [cells, 1]; `hot` from `one_hot`."""
+    def __call__(self, h: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
+        """Scores [cells, 1] of hidden vectors [cells, hidden]; `hot` from `one_hot`."""
         parts = [] if self.shared is None else [self.shared(h)]
         if self.by_cluster is not None:
             parts.append(self.by_cluster(h, hot))
         return tf.add_n(parts)
 
-    def __call__(self, x: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """Scores [cells, 1] of cells float32 [cells, genes] with labels int32 [cells]."""
-        return self.rest(self.first(self.see(x)), labels)
-
-# %% ../../nbs/models/networks.ipynb #36dae35a
-class _CriticHead(_CriticScores):
-    """Derivatives of the last step, for updates that are written by hand."""
-
-    def head(self, hot: tf.Tensor | None) -> tf.Tensor:
+    def derivative(self, hot: tf.Tensor | None) -> tf.Tensor:
         """Derivative of each score by the last hidden layer, [cells, hidden] or [1, hidden]."""
         parts = [] if self.shared is None else [tf.transpose(self.shared.weights)]
         if self.by_cluster is not None:
             parts.append(pick(self.by_cluster.weights[:, :, 0], hot))
         return sum(parts[1:], parts[0])
 
-    def head_gradients(self, d_score: tf.Tensor, h: tf.Tensor, hot: tf.Tensor | None) -> dict:
-        """Gradients of the weights that `head` is made of, by `variable.ref()`.
+    def gradients(self, d_score: tf.Tensor, h: tf.Tensor, hot: tf.Tensor | None) -> dict:
+        """Gradients of the weights by `variable.ref()`, for scores of `h` [rows, hidden].
 
-        Parameters
-        ----------
-        d_score : derivative of the loss by each row's score, [rows, 1].
-        h : the rows that were scored, [rows, hidden].
-        hot : one-hot labels of the rows; None without labels.
+        `d_score` [rows, 1] is the derivative of the loss by each row's score.
         """
-        gradients = {}
+        found = {}
         if self.shared is not None:
-            gradients[self.shared.weights.ref()] = tf.matmul(h, d_score, transpose_a=True)
+            found[self.shared.weights.ref()] = tf.matmul(h, d_score, transpose_a=True)
         if self.by_cluster is not None:
             summed = tf.matmul(hot, h * d_score, transpose_a=True)
-            gradients[self.by_cluster.weights.ref()] = summed[:, :, None]
-        return gradients
+            found[self.by_cluster.weights.ref()] = summed[:, :, None]
+        return found
+
+# %% ../../nbs/models/networks.ipynb #fba4a11a
+def critic_names(hidden: list[Dense], last: LastStep) -> dict[str, list[tf.Module]]:
+    """The layers of a critic under the names of an original checkpoint."""
+    names: dict[str, list[tf.Module]] = {f"layers_{i + 1}": [d] for i, d in enumerate(hidden)}
+    if last.by_cluster is not None:
+        names["layers_proj"] = [last.by_cluster]
+    if last.shared is not None:
+        names["layers_output"] = [last.shared]
+    return names
 
 # %% ../../nbs/models/networks.ipynb #b1cac44c
-class Critic(_CriticHead):
+class Critic(Network):
     """Cells to scores (Marouf et al. 2020, Methods).
 
     Parameters
     ----------
-    genes : genes of a cell.
-    layers : neurons of the hidden layers.
-    clusters : number of labels; 0 for scGAN.
-    head : "proj" (one linear map per label) or "projection" (Miyato & Koyama 2018).
+    genes, layers : genes of a cell; neurons of the hidden layers.
+    clusters, head : see `LastStep`.
     seed : seed of the initial weights.
     view : "linear" (as published) or "log1p": what the first layer sees of a cell.
     precision : of the factors of products, "float32" or "bfloat16".
@@ -290,19 +315,29 @@ class Critic(_CriticHead):
     ):
         super().__init__()
         self.genes, self.clusters, self.view, self.precision = genes, clusters, view, precision
-        widths = [genes, *layers]
-        self.hidden = [
-            Dense(a, b, seed + i, precision=precision)
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
-        ]
-        self.named_layers = {f"layers_{i + 1}": [d] for i, d in enumerate(self.hidden)}
-        self.shared = self.by_cluster = None
-        if clusters:
-            self.by_cluster = Head(widths[-1], clusters, seed + len(layers), bias=head == "proj")
-            self.named_layers["layers_proj"] = [self.by_cluster]
-        if not clusters or head == "projection":
-            self.shared = Dense(widths[-1], 1, seed + len(layers) + 1, relu=False)
-            self.named_layers["layers_output"] = [self.shared]
+        widths = list(enumerate(zip([genes, *layers], layers, strict=False)))
+        self.hidden = [Dense(a, b, seed + i, precision=precision) for i, (a, b) in widths]
+        self.score = LastStep(layers[-1], clusters, head, seed + len(layers))
+        self.named_layers = critic_names(self.hidden, self.score)
+
+    def see(self, x: tf.Tensor) -> tf.Tensor:
+        """Cells [cells, genes] as the critic sees them: themselves, or log(1 + x)."""
+        return tf.math.log1p(x) if self.view == "log1p" else x
+
+    def first(self, seen: tf.Tensor) -> tf.Tensor:
+        """Product of seen cells with the first layer's weights, [cells, hidden], before bias."""
+        return product(seen, self.hidden[0].weights, self.precision)
+
+    def rest(self, first: tf.Tensor, labels: Labels = None) -> tf.Tensor:
+        """From `first` [cells, hidden] to scores [cells, 1]."""
+        h = tf.nn.relu(tf.nn.bias_add(first, self.hidden[0].biases))
+        for dense in self.hidden[1:]:
+            h = tf.nn.relu(dense(h))
+        return self.score(h, one_hot(labels, self.clusters))
+
+    def __call__(self, x: tf.Tensor, labels: Labels = None) -> tf.Tensor:
+        """Scores [cells, 1] of cells float32 [cells, genes] with labels int32 [cells]."""
+        return self.rest(self.first(self.see(x)), labels)
 
 # %% ../../nbs/models/networks.ipynb #23b81bc1
 def build(

@@ -5,7 +5,8 @@
 # %% ../../nbs/models/optimizers.ipynb #4cd52e8b
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
@@ -13,66 +14,73 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import LearningRate
 
 # %% auto #0
-__all__ = ['Adam', 'learning_rate']
+__all__ = ['AdamRule', 'slots_by_name', 'Adam', 'learning_rate']
 
 # %% ../../nbs/models/optimizers.ipynb #0db8b7b8
-class _AdamRules(tf.Module):
-    """The update of all variables, by kernel or by equations."""
+class AdamRule(NamedTuple):
+    """The settings of AMSGrad or Adam, with the update of one variable in two ways.
 
-    def _by_kernel(self, gradients: dict, learning_rate: float | tf.Tensor, t: tf.Tensor) -> None:
-        adam, amsgrad = tf.raw_ops.ResourceApplyAdam, tf.raw_ops.ResourceApplyAdamWithAmsgrad
-        rule = amsgrad if self.amsgrad else adam
-        common = {
-            "lr": learning_rate,
-            "beta1": self.beta1,
-            "beta2": self.beta2,
-            "epsilon": self.epsilon,
-            "beta1_power": tf.pow(self.beta1, t),
-            "beta2_power": tf.pow(self.beta2, t),
-        }
-        for (name, variable), slots in zip(self.targets, self.slots, strict=True):
-            handles = (x.handle for x in (variable, *slots))
-            arguments = dict(zip(("var", "m", "v", "vhat"), handles, strict=False))
-            rule(**arguments, **common, grad=gradients[name])
+    In both, `slots` are the variables m, v and, with `amsgrad`, the largest v so far; `powers` are
+    beta1 and beta2 to the power of t.
+    """
 
-    def _by_equations(
-        self, gradients: dict, learning_rate: float | tf.Tensor, t: tf.Tensor
+    beta1: float
+    beta2: float
+    epsilon: float
+    amsgrad: bool
+
+    def by_kernel(
+        self,
+        variable: tf.Variable,
+        slots: Sequence[tf.Variable],
+        gradient: tf.Tensor,
+        rate: float | tf.Tensor,
+        powers: tuple[tf.Tensor, tf.Tensor],
     ) -> None:
-        rate = learning_rate * tf.sqrt(1 - tf.pow(self.beta2, t)) / (1 - tf.pow(self.beta1, t))
-        for (name, variable), (m, v, *largest) in zip(self.targets, self.slots, strict=True):
-            g = gradients[name]
-            m.assign(self.beta1 * m + (1 - self.beta1) * g)
-            v.assign(self.beta2 * v + (1 - self.beta2) * g**2)
-            for vhat in largest:
-                vhat.assign(tf.maximum(vhat, v))
-            variable.assign_sub(rate * m / (tf.sqrt((largest or [v])[0]) + self.epsilon))
+        """Update `variable` and its `slots` by TensorFlow's kernel."""
+        adam, amsgrad = tf.raw_ops.ResourceApplyAdam, tf.raw_ops.ResourceApplyAdamWithAmsgrad
+        handles = (x.handle for x in (variable, *slots))
+        arguments = dict(zip(("var", "m", "v", "vhat"), handles, strict=False))
+        arguments |= dict(zip(("beta1_power", "beta2_power"), powers, strict=True))
+        arguments |= {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
+        (amsgrad if self.amsgrad else adam)(**arguments, lr=rate, grad=gradient)
+
+    def by_equations(
+        self,
+        variable: tf.Variable,
+        slots: Sequence[tf.Variable],
+        gradient: tf.Tensor,
+        rate: float | tf.Tensor,
+        powers: tuple[tf.Tensor, tf.Tensor],
+    ) -> None:
+        """Update `variable` and its `slots` by the equations."""
+        m, v, *largest = slots
+        m.assign(self.beta1 * m + (1 - self.beta1) * gradient)
+        v.assign(self.beta2 * v + (1 - self.beta2) * gradient**2)
+        for vhat in largest:
+            vhat.assign(tf.maximum(vhat, v))
+        step = rate * tf.sqrt(1 - powers[1]) / (1 - powers[0])
+        variable.assign_sub(step * m / (tf.sqrt((largest or [v])[0]) + self.epsilon))
+
+# %% ../../nbs/models/optimizers.ipynb #9f4e4a8f
+def _zeros_like(variable: tf.Variable, number: int) -> list[tf.Variable]:
+    """That many variables of zeros for the moments of `variable`."""
+    return [tf.Variable(tf.zeros(variable.shape), trainable=False) for _ in range(number)]
+
+
+def slots_by_name(name: str, slots: Sequence[tf.Variable]) -> dict[str, tf.Variable]:
+    """The moments of a variable: the first is called `name`, those after it `name_1`, `name_2`.
+
+    Examples
+    --------
+    >>> slots = [tf.Variable(0.0), tf.Variable(1.0), tf.Variable(2.0)]
+    >>> list(slots_by_name("w/AMSGrad", slots))
+    ['w/AMSGrad', 'w/AMSGrad_1', 'w/AMSGrad_2']
+    """
+    return {name + (f"_{i}" if i else ""): slot for i, slot in enumerate(slots)}
 
 # %% ../../nbs/models/optimizers.ipynb #5b9c8b92
-class _AdamState(_AdamRules):
-    """Moments by name, and one update."""
-
-    def variables_by_name(self) -> dict[str, tf.Variable]:
-        """Moments under the names of an original checkpoint.
-
-        `<variable>/AMSGrad`, `_1` and `_2` are m, v and the largest v.
-        """
-        kind = "AMSGrad" if self.amsgrad else "Adam"
-        return {
-            f"{name}/{kind}" + (f"_{i}" if i else ""): slot
-            for (name, _), slots in zip(self.targets, self.slots, strict=True)
-            for i, slot in enumerate(slots)
-        }
-
-    def apply(self, gradients: dict[str, tf.Tensor], learning_rate: float | tf.Tensor) -> None:
-        """Update every variable; `gradients` has a tensor for each name."""
-        t = tf.cast(self.updates.assign_add(1), tf.float32)
-        if self.fused:
-            self._by_kernel(gradients, learning_rate, t)
-        else:
-            self._by_equations(gradients, learning_rate, t)
-
-# %% ../../nbs/models/optimizers.ipynb #f63a951a
-class Adam(_AdamState):
+class Adam(tf.Module):
     """AMSGrad or Adam for the named variables of one network.
 
     Parameters
@@ -101,14 +109,25 @@ class Adam(_AdamState):
         fused: bool = True,
     ):
         super().__init__()
-        self.targets, self.fused, self.amsgrad = list(variables.items()), fused, amsgrad
-        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.rule, self.fused = AdamRule(beta1, beta2, epsilon, amsgrad), fused
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
-        moments = range(3 if amsgrad else 2)
-        self.slots = [
-            [tf.Variable(tf.zeros(v.shape), trainable=False) for _ in moments]
-            for v in variables.values()
-        ]
+        self.targets = list(variables.items())
+        self.slots = [_zeros_like(v, 3 if amsgrad else 2) for v in variables.values()]
+
+    def variables_by_name(self) -> dict[str, tf.Variable]:
+        """Moments under the names of an original checkpoint, see `slots_by_name`."""
+        kind, found = "AMSGrad" if self.rule.amsgrad else "Adam", {}
+        for (name, _), slots in zip(self.targets, self.slots, strict=True):
+            found |= slots_by_name(f"{name}/{kind}", slots)
+        return found
+
+    def apply(self, gradients: dict[str, tf.Tensor], learning_rate: float | tf.Tensor) -> None:
+        """Update every variable; `gradients` has a tensor for each name."""
+        t, rule = tf.cast(self.updates.assign_add(1), tf.float32), self.rule
+        powers = tf.pow(rule.beta1, t), tf.pow(rule.beta2, t)
+        update = rule.by_kernel if self.fused else rule.by_equations
+        for (name, variable), slots in zip(self.targets, self.slots, strict=True):
+            update(variable, slots, gradients[name], learning_rate, powers)
 
 # %% ../../nbs/models/optimizers.ipynb #7d1dc07e
 def learning_rate(settings: LearningRate, step: int, max_steps: int) -> float:

@@ -27,65 +27,62 @@ from .networks import Critic, Generator
 from .optimizers import Adam
 
 # %% auto #0
-__all__ = ['WGAN', 'compile_step']
+__all__ = ['critic_gradients', 'generator_gradients', 'WGAN', 'compile_step']
 
 # %% ../../nbs/models/training_step.ipynb #89d7d1b2
-class _Updates(tf.Module):
-    """One update of each network."""
+def _optimizers(generator: Generator, critic: Critic, settings, fast: bool) -> tuple[Adam, Adam]:
+    """Optimizers of generator and critic; `settings` is a `parameters.Optimizer` or None."""
+    options = {"fused": fast}
+    if settings:
+        options |= {"beta1": settings.beta1, "beta2": settings.beta2}
+        options["amsgrad"] = settings.algorithm == "AMSGrad"
+    networks = generator, critic
+    return tuple(Adam(network.trainable_by_name(), **options) for network in networks)
 
-    def critic_update(
-        self,
-        real: tf.Tensor,
-        labels: tf.Tensor | None,
-        draws: Draws,
-        rate: float | tf.Tensor,
-        generated: tf.Tensor | None = None,
-        after: tuple = (),
-    ) -> Update:
-        """Update the critic once.
 
-        Parameters
-        ----------
-        real, labels : real cells [cells, genes] with labels [cells].
-        draws : random input.
-        rate : learning rate.
-        generated, after : see `fast_updates.fast_critic_gradients`.
-        """
-        arguments = (self.generator, self.critic, real, labels, draws, self.lambd)
-        if self.fast:
-            update = fast_critic_gradients(*arguments, generated, after)
-        else:
-            update = textbook_critic_gradients(*arguments)
-        self.critic_optimizer.apply(update.gradients, rate)
-        return update
+def _optimizer_state(gan: WGAN) -> dict[str, tf.Variable]:
+    """Moments and numbers of updates of the optimizers of both networks, by name."""
+    critic, generator = gan.critic_optimizer, gan.generator_optimizer
+    updates = {"critic/updates": critic.updates, "generator/updates": generator.updates}
+    return critic.variables_by_name() | generator.variables_by_name() | updates
 
-    def generator_update(self, draws: Draws, rate: float | tf.Tensor) -> Update:
-        """Update the generator once, with random input `draws` and learning rate `rate`."""
-        gradients = fast_generator_gradients if self.fast else textbook_generator_gradients
-        update = gradients(self.generator, self.critic, draws)
-        self.generator_optimizer.apply(update.gradients, rate)
-        return update
+
+def _apply(optimizer: Adam, update: Update, rate: float | tf.Tensor) -> Update:
+    """Change the weights of a network by an update; returns the update."""
+    optimizer.apply(update.gradients, rate)
+    return update
 
 # %% ../../nbs/models/training_step.ipynb #e93cce69
-class _State(_Updates):
-    """All that training changes, by name."""
+def critic_gradients(
+    gan: WGAN,
+    real: tf.Tensor,
+    labels: tf.Tensor | None,
+    draws: Draws,
+    generated: tf.Tensor | None = None,
+    after: tuple = (),
+) -> Update:
+    """Losses and gradients of the critic, by `fast_updates` or by the textbook.
 
-    def weights_by_name(self) -> dict[str, tf.Variable]:
-        """Variables of both networks."""
-        return self.generator.variables_by_name() | self.critic.variables_by_name()
+    Parameters
+    ----------
+    gan : networks, weight of the gradient penalty, and the choice of the method.
+    real, labels : real cells [cells, genes] with labels [cells].
+    draws : random input.
+    generated, after : see `fast_updates.fast_critic_gradients`; the textbook uses neither.
+    """
+    arguments = (gan.generator, gan.critic, real, labels, draws, gan.lambd)
+    if gan.fast:
+        return fast_critic_gradients(*arguments, generated, after)
+    return textbook_critic_gradients(*arguments)
 
-    def state_by_name(self) -> dict[str, tf.Variable]:
-        """Everything that training changes: weights, moments, numbers of updates."""
-        moments = self.critic_optimizer.variables_by_name()
-        moments |= self.generator_optimizer.variables_by_name()
-        updates = {
-            "critic/updates": self.critic_optimizer.updates,
-            "generator/updates": self.generator_optimizer.updates,
-        }
-        return self.weights_by_name() | moments | updates
+
+def generator_gradients(gan: WGAN, draws: Draws) -> Update:
+    """Loss and gradients of the generator for random input `draws`."""
+    gradients = fast_generator_gradients if gan.fast else textbook_generator_gradients
+    return gradients(gan.generator, gan.critic, draws)
 
 # %% ../../nbs/models/training_step.ipynb #7dac6878
-class WGAN(_State):
+class WGAN(tf.Module):
     """Both networks, both optimizers, and one update of each.
 
     Parameters
@@ -105,13 +102,34 @@ class WGAN(_State):
         fast: bool = True,
     ):
         super().__init__()
-        settings = {"fused": fast}
-        if optimizer:
-            settings |= {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
-            settings["amsgrad"] = optimizer.algorithm == "AMSGrad"
         self.generator, self.critic, self.lambd, self.fast = generator, critic, lambd, fast
-        self.critic_optimizer = Adam(critic.trainable_by_name(), **settings)
-        self.generator_optimizer = Adam(generator.trainable_by_name(), **settings)
+        both = _optimizers(generator, critic, optimizer, fast)
+        self.generator_optimizer, self.critic_optimizer = both
+
+    def critic_update(
+        self,
+        real: tf.Tensor,
+        labels: tf.Tensor | None,
+        draws: Draws,
+        rate: float | tf.Tensor,
+        generated: tf.Tensor | None = None,
+        after: tuple = (),
+    ) -> Update:
+        """Update the critic once with learning rate `rate`; the others as `critic_gradients`."""
+        update = critic_gradients(self, real, labels, draws, generated, after)
+        return _apply(self.critic_optimizer, update, rate)
+
+    def generator_update(self, draws: Draws, rate: float | tf.Tensor) -> Update:
+        """Update the generator once, with random input `draws` and learning rate `rate`."""
+        return _apply(self.generator_optimizer, generator_gradients(self, draws), rate)
+
+    def weights_by_name(self) -> dict[str, tf.Variable]:
+        """Variables of both networks."""
+        return self.generator.variables_by_name() | self.critic.variables_by_name()
+
+    def state_by_name(self) -> dict[str, tf.Variable]:
+        """Everything that training changes: weights, moments, numbers of updates."""
+        return self.weights_by_name() | _optimizer_state(self)
 
 # %% ../../nbs/models/training_step.ipynb #036cf57c
 def _compile_updates(gan: WGAN, jit: bool | None, real_labels: bool) -> Callable:
