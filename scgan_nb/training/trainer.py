@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -29,11 +29,17 @@ from scgan_nb.training.checkpoints import (
 from .summaries import write_summaries
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from tqdm import tqdm
+
     from scgan_nb.core.parameters import TrainingParams
+    from scgan_nb.models.losses import Update
 
 # %% auto #0
-__all__ = ['SECONDS_PER_CALL', 'BACKGROUND_BYTES', 'finish_step_first', 'add_validation', 'validations_without_improvement',
-           'steps_per_call', 'CheckpointWriter', 'Trainer']
+__all__ = ['BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'numbers_of', 'add_validation', 'is_best',
+           'validations_without_improvement', 'finite_losses', 'add_losses', 'CheckpointWriter', 'steps_per_call',
+           'StepTimer', 'Call', 'rates_of_steps', 'call_steps', 'call_with_details', 'SummaryLog', 'Training', 'is_due',
+           'checked_losses', 'record_losses', 'train_until', 'Trainer']
 
 # %% ../../nbs/training/trainer.ipynb #57e6c960
 @contextmanager
@@ -61,6 +67,16 @@ def finish_step_first(trainer: Trainer) -> Iterator[None]:
             signal.signal(number, handler)
 
 # %% ../../nbs/training/trainer.ipynb #e1a2f0af
+def numbers_of(functions: Sequence[Callable], trainer: Trainer) -> dict[str, float]:
+    """Call functions with the trainer; returns the numbers of those that return a dict."""
+    found: dict[str, float] = {}
+    for function in functions:
+        numbers = function(trainer)
+        if isinstance(numbers, dict):
+            found |= numbers
+    return found
+
+
 def add_validation(history: dict[str, list], step: int, numbers: dict[str, float]) -> None:
     """Append the numbers of one validation to `history`, with NaN for missing ones.
 
@@ -79,6 +95,19 @@ def add_validation(history: dict[str, list], step: int, numbers: dict[str, float
         values = history.setdefault(name, [np.nan] * before)
         values.append(float(now.get(name, np.nan)))
 
+# %% ../../nbs/training/trainer.ipynb #43d2329d
+def is_best(scores: Sequence[float]) -> bool:
+    """Whether the last score is finite and higher than all before it; NaN is ignored.
+
+    Examples
+    --------
+    >>> is_best([1.0, float("nan"), 3.0]), is_best([3.0, 1.0]), is_best([])
+    (True, False, False)
+    """
+    *earlier, last = scores or [np.nan]
+    finite = [score for score in earlier if np.isfinite(score)]
+    return bool(np.isfinite(last) and last > max(finite, default=-np.inf))
+
 
 def validations_without_improvement(scores: Sequence[float]) -> int:
     """Number of scores after the best one; NaN is ignored.
@@ -91,34 +120,47 @@ def validations_without_improvement(scores: Sequence[float]) -> int:
     finite = [score for score in scores if np.isfinite(score)]
     return len(finite) - 1 - int(np.argmax(finite)) if finite else 0
 
-# %% ../../nbs/training/trainer.ipynb #56c868b5
-SECONDS_PER_CALL = 0.25
-
-
-def steps_per_call(
-    settings: TrainingParams, step: int, end: int, seconds: float | None, summaries: bool
-) -> int:
-    """Number of steps to make in one call.
+# %% ../../nbs/training/trainer.ipynb #a34aa93d
+def finite_losses(
+    scalars: dict[str, tf.Tensor], step: int, name: str, job: Path | None
+) -> dict[str, float]:
+    """The losses as numbers.
 
     Parameters
     ----------
-    settings : a `parameters.TrainingParams`.
-    step, end : steps done, and the last step.
-    seconds : time of a step; None if not known yet.
-    summaries : summaries are written, which need a call of their own.
+    scalars : losses of the step.
+    step, name, job : number of the step, name of the training, and folder of its checkpoints
+        (None without), for the message.
 
-    Returns
-    -------
-    As set by `steps_per_call`, or about a quarter of a second's worth; none beyond the next event.
+    Raises
+    ------
+    FloatingPointError
+        If a loss is not finite.
     """
-    frequencies = (settings.progress_freq, settings.validation_freq, settings.save_freq)
-    room = [end - step] + [every - step % every for every in frequencies if every]
-    if summaries:
-        room.append(settings.summary_freq - 1 - step % settings.summary_freq)
-    wanted = settings.steps_per_call
-    if not wanted:
-        wanted = 1 if seconds is None else int(SECONDS_PER_CALL / max(seconds, 0.01))
-    return max(1, min(wanted, *room))
+    values = {key: float(value) for key, value in scalars.items()}
+    if not all(np.isfinite(list(values.values()))):
+        intact = ""
+        if job and checkpoints(job):
+            intact = f"; the last checkpoint in {job} is intact"
+        raise FloatingPointError(
+            f"{name}: the losses are no longer finite at step {step}{intact}; "
+            "lower the learning rate (alpha_0) or check the input for extreme values"
+        )
+    return values
+
+
+def add_losses(history: dict[str, list], row: dict[str, float]) -> None:
+    """Append `row`, the numbers of one step, to `history`.
+
+    Examples
+    --------
+    >>> history = {"step": [2]}
+    >>> add_losses(history, {"step": 4})
+    >>> history
+    {'step': [2, 4]}
+    """
+    for name, value in row.items():
+        history.setdefault(name, []).append(value)
 
 # %% ../../nbs/training/trainer.ipynb #4d65f425
 BACKGROUND_BYTES = 200_000_000
@@ -165,61 +207,146 @@ class CheckpointWriter:
         if pending:
             pending.result()
 
-# %% ../../nbs/training/trainer.ipynb #f14be810
-class _Losses:
-    """Losses that must stay finite."""
+# %% ../../nbs/training/trainer.ipynb #56c868b5
+SECONDS_PER_CALL = 0.25
 
-    def finite_losses(self, scalars: dict) -> dict[str, float]:
-        """The losses as numbers.
 
-        Raises
-        ------
-        FloatingPointError
-            If one is not finite, so that such a state is neither recorded nor saved.
-        """
-        values = {name: float(v) for name, v in scalars.items()}
-        if not all(np.isfinite(list(values.values()))):
-            intact = ""
-            if self.job and checkpoints(self.job):
-                intact = f"; the last checkpoint in {self.job} is intact"
-            raise FloatingPointError(
-                f"{self.name}: the losses are no longer finite at step {self.step}{intact}; "
-                "lower the learning rate (alpha_0) or check the input for extreme values"
-            )
-        return values
+def steps_per_call(
+    settings: TrainingParams, step: int, end: int, seconds: float | None, summaries: bool
+) -> int:
+    """Number of steps to make in one call.
 
-# %% ../../nbs/training/trainer.ipynb #3090e823
-class _Validation(_Losses):
-    """Measurements during training."""
+    Parameters
+    ----------
+    settings : a `parameters.TrainingParams`.
+    step, end : steps done, and the last step.
+    seconds : time of a step; None if not known yet.
+    summaries : summaries are written, which need a call of their own.
 
-    def validate(self) -> dict[str, float]:
-        """Call the functions of `on_validation` and record their numbers.
+    Returns
+    -------
+    As set by `steps_per_call`, or about a quarter of a second's worth; none beyond the next event.
+    """
+    frequencies = (settings.progress_freq, settings.validation_freq, settings.save_freq)
+    room = [end - step] + [every - step % every for every in frequencies if every]
+    if summaries:
+        room.append(settings.summary_freq - 1 - step % settings.summary_freq)
+    wanted = settings.steps_per_call
+    if not wanted:
+        wanted = 1 if seconds is None else int(SECONDS_PER_CALL / max(seconds, 0.01))
+    return max(1, min(wanted, *room))
 
-        Keeps the weights with the best score, and asks the loop to stop after `early_stop` scores
-        without a better one.
-        """
-        found: dict[str, float] = {}
-        for function in self.on_validation:
-            numbers = function(self)
-            if isinstance(numbers, dict):
-                found |= numbers
-        if not found:
-            return found
-        earlier = [s for s in self.history.get("validation/score", []) if np.isfinite(s)]
-        add_validation(self.history, self.step, found)
-        score = found.get("score")
-        if score is None:
-            return found
-        if self.job and np.isfinite(score) and score > max(earlier, default=-np.inf):
-            weights, best = self.gan.weights_by_name(), self.job / "best.safetensors"
-            save_checkpoint(best, weights, self.step, self.history, score=float(score))
-        patience, scores = self.settings.early_stop, self.history["validation/score"]
-        self._stop_early = bool(patience and validations_without_improvement(scores) >= patience)
-        return found
+# %% ../../nbs/training/trainer.ipynb #c3dc2f08
+class StepTimer:
+    """Measures what a step takes.
 
-# %% ../../nbs/training/trainer.ipynb #8016d0ad
-class _Storage(_Validation):
-    """Checkpoints and the compiled step."""
+    Attributes
+    ----------
+    seconds : seconds of a step in the last call; None before the second call.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._has_compiled = False
+
+    def add(self, seconds: float, steps: int) -> None:
+        """Take note of a call that made `steps` steps."""
+        if self._has_compiled:
+            self.seconds = seconds / steps
+        self._has_compiled = True
+
+# %% ../../nbs/training/trainer.ipynb #d814db02
+class Call(NamedTuple):
+    """What a call of the compiled step returned.
+
+    `scalars` and `rate` are the losses and the learning rate of its last step. `updates` (critic
+    and generator) and `real`, the last batch of real cells, are there for summaries only.
+    """
+
+    steps: int
+    scalars: dict[str, tf.Tensor]
+    rate: float
+    updates: tuple[Update, ...] = ()
+    real: tf.Tensor | None = None
+
+
+def rates_of_steps(settings: TrainingParams, step: int, steps: int) -> list[float]:
+    """Learning rates of the `steps` steps that follow `step`."""
+    numbers = range(step, step + steps)
+    return [learning_rate(settings.learning_rate, n, settings.max_steps) for n in numbers]
+
+
+def call_steps(trainer: Trainer, batches: Iterator, steps: int) -> Call:
+    """Make `steps` steps in one call, on what `batches` gives."""
+    rates = rates_of_steps(trainer.settings, trainer.step, steps)
+    number = tf.constant(trainer.step, tf.int64)
+    scalars = trainer.compiled_step.several(batches, number, tf.constant(rates, tf.float32))
+    return Call(steps, scalars, rates[-1])
+
+
+def call_with_details(trainer: Trainer, batches: Iterator) -> Call:
+    """Make one step, and keep its updates and real cells."""
+    (rate,) = rates_of_steps(trainer.settings, trainer.step, 1)
+    number, (real, labels) = tf.constant(trainer.step, tf.int64), next(batches)
+    arguments = real, labels, number, tf.constant(rate, tf.float32)
+    scalars, *updates = trainer.compiled_step(*arguments, detail=True)
+    return Call(1, scalars, rate, tuple(updates), real[-1])
+
+# %% ../../nbs/training/trainer.ipynb #e681432e
+class SummaryLog:
+    """The TensorBoard events of a training.
+
+    Parameters
+    ----------
+    folder : folder of the events; None for no events.
+    frequency : steps between summaries; 0 for no events.
+    """
+
+    def __init__(self, folder: Path | None, frequency: int):
+        self.is_on = bool(folder and frequency)
+        self.frequency = frequency
+        self._writer = tf.summary.create_file_writer(str(folder)) if self.is_on else None
+
+    def is_due(self, step: int) -> bool:
+        """Whether summaries of this step are written."""
+        return self.is_on and step % self.frequency == 0
+
+    def add_step(self, gan: WGAN, call: Call, step: int) -> None:
+        """Write the summaries of a step that was made by `call_with_details`."""
+        write_summaries(self._writer, gan, call.updates, call.real, call.rate, step)
+
+    def add_validation(self, numbers: dict[str, float], step: int) -> None:
+        """Write the numbers of a validation."""
+        if self.is_on and numbers:
+            with self._writer.as_default(step=step):
+                for name, value in numbers.items():
+                    tf.summary.scalar(f"validation/{name}", value)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.is_on:
+            self._writer.close()
+
+# %% ../../nbs/training/trainer.ipynb #2fdb0205
+class Training:
+    """The state of a training, with its checkpoints.
+
+    Parameters
+    ----------
+    gan : networks and optimizers.
+    job : folder of the checkpoints; None keeps everything in memory.
+    keep : number of checkpoints to keep.
+
+    Attributes
+    ----------
+    step : steps done.
+    history : name -> values.
+    """
+
+    def __init__(self, gan: WGAN, job: str | Path | None = None, keep: int = 1):
+        self.gan, self.job, self.keep = gan, None if job is None else Path(job), keep
+        self.step, self.history = 0, {"step": []}
+        self._writer = CheckpointWriter(self.job, keep)
 
     def resume(self, path: str | Path) -> int:
         """Take weights, optimizers, history and step from a checkpoint; returns the step.
@@ -239,78 +366,147 @@ class _Storage(_Validation):
         self._writer.folder, self._writer.keep = self.job, self.keep
         return self._writer.write(self.gan.state_by_name(), self.step, self.history, wait)
 
-    @property
-    def compiled_step(self) -> Callable:
-        """The compiled training step, see `training_step.compile_step`."""
-        if self._compiled is None:
-            settings = self.settings
-            self._compiled = compile_step(
-                self.gan,
-                self.batches.batch_size,
-                self.shares,
-                settings.seed,
-                jit=settings.xla or None,
-                real_labels=settings.fake_labels == "real",
-            )
-        return self._compiled
+    def save_best(self, score: float) -> None:
+        """Write the weights, without the optimizers, as the best so far."""
+        path, weights = self.job / "best.safetensors", self.gan.weights_by_name()
+        save_checkpoint(path, weights, self.step, self.history, score=score)
 
-# %% ../../nbs/training/trainer.ipynb #57e7c251
-class _Running(_Storage):
-    """The run up to a step."""
+    def wait(self) -> None:
+        """Wait for the checkpoint that is being written; raises what went wrong there."""
+        self._writer.finish()
 
-    def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
-        """Train until `max_steps` steps are done (None for the settings').
+# %% ../../nbs/training/trainer.ipynb #c00a4988
+def is_due(frequency: int, step: int) -> bool:
+    """Whether something that happens every `frequency` steps (0 for never) happens at `step`."""
+    return bool(frequency) and step % frequency == 0
 
-        Returns
-        -------
-        The history. `step`, `critic_loss`, `generator_loss`, `gradient_penalty`, `distance`,
-        `real_score`, `fake_score` and `learning_rate` have a value every `progress_freq` steps;
-        `validation/...` every `validation_freq` steps.
 
-        Raises
-        ------
-        FloatingPointError
-            If a loss is no longer finite; the last checkpoint is untouched then.
-        KeyboardInterrupt, SystemExit
-            After Ctrl-C or SIGTERM, when the step is finished and saved.
-        """
-        end = self.settings.max_steps if max_steps is None else max_steps
-        if self.step >= end:
-            return self.history
-        if self.job:
-            self.job.mkdir(parents=True, exist_ok=True)
-        self._stop_early = False
-        try:
-            with finish_step_first(self):
-                _Loop(self, end, progress).run()
-        finally:
-            self._writer.finish()
-        if self.stop_signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.stop_signal:
-            raise SystemExit(128 + self.stop_signal)
-        return self.history
+def checked_losses(trainer: Trainer, scalars: dict[str, tf.Tensor]) -> dict[str, float]:
+    """The losses of a trainer's last step, see `finite_losses`."""
+    return finite_losses(scalars, trainer.step, trainer.name, trainer.job)
 
-# %% ../../nbs/training/trainer.ipynb #eda4a58c
-class Trainer(_Running):
+
+def record_losses(trainer: Trainer, call: Call, bar: tqdm) -> None:
+    """Add the losses of a trainer's last call to its history and to the progress bar."""
+    losses = checked_losses(trainer, call.scalars)
+    row = {"step": trainer.step} | losses | {"learning_rate": call.rate}
+    add_losses(trainer.history, row)
+    shown = {name: f"{losses[f'{name}_loss']:.4g}" for name in ("critic", "generator")}
+    bar.set_postfix(shown, refresh=False)
+
+# %% ../../nbs/training/trainer.ipynb #3af207f4
+class _Loop:
+    """One run of a trainer up to the step `end`."""
+
+    def __init__(self, trainer: Trainer, end: int):
+        self.trainer, self.settings, self.end = trainer, trainer.settings, end
+        group = self.settings.critic_iters
+        self.batches = iter(trainer.batches.dataset(start=trainer.step, group=group))
+        self.summaries = SummaryLog(trainer.job, self.settings.summary_freq)
+        self.timer, self.is_patient = StepTimer(), True
+
+    def next_call(self) -> Call:
+        """The steps of one call."""
+        trainer, log = self.trainer, self.summaries
+        if log.is_due(trainer.step + 1):
+            return call_with_details(trainer, self.batches)
+        place = trainer.step, self.end, self.timer.seconds
+        steps = steps_per_call(self.settings, *place, log.is_on)
+        return call_steps(trainer, self.batches, steps)
+
+    def advance(self, bar: tqdm) -> Call:
+        """Make one call, and then what is due."""
+        trainer, began = self.trainer, time.perf_counter()
+        call = self.next_call()
+        trainer.step += call.steps
+        bar.update(call.steps)
+        at_end = trainer.step == self.end
+        if at_end or is_due(self.settings.progress_freq, trainer.step):
+            record_losses(trainer, call, bar)
+        if call.updates:
+            self.summaries.add_step(trainer.gan, call, trainer.step)
+        else:
+            self.timer.add(time.perf_counter() - began, call.steps)
+        if is_due(self.settings.validation_freq, trainer.step):
+            self.validate()
+        if trainer.job and (at_end or is_due(self.settings.save_freq, trainer.step)):
+            checked_losses(trainer, call.scalars)
+            trainer.save(wait=False)
+        return call
+
+    def validate(self) -> None:
+        """Validate, and see whether patience is over."""
+        trainer, patience = self.trainer, self.settings.early_stop
+        found = trainer.validate()
+        self.summaries.add_validation(found, trainer.step)
+        if "score" in found and patience:
+            scores = trainer.history["validation/score"]
+            self.is_patient = validations_without_improvement(scores) < patience
+
+# %% ../../nbs/training/trainer.ipynb #47d6a697
+def _run_loop(trainer: Trainer, end: int, bar: tqdm) -> None:
+    """Train until `end`, the end of patience, or a signal; `bar` shows how far it is."""
+    loop, scalars = _Loop(trainer, end), {}
+    while trainer.step < end and loop.is_patient and not trainer.stop_signal:
+        scalars = loop.advance(bar).scalars
+    if trainer.job and (trainer.stop_signal or not loop.is_patient):
+        checked_losses(trainer, scalars)
+        trainer.save()
+    loop.summaries.close()
+
+
+def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
+    """Train until `end` steps are done.
+
+    Returns
+    -------
+    The history. `step`, `critic_loss`, `generator_loss`, `gradient_penalty`, `distance`,
+    `real_score`, `fake_score` and `learning_rate` have a value every `progress_freq` steps;
+    `validation/...` every `validation_freq` steps.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is no longer finite; the last checkpoint is untouched then.
+    KeyboardInterrupt, SystemExit
+        After Ctrl-C or SIGTERM, when the step is finished and saved.
+    """
+    from tqdm import tqdm
+
+    if trainer.step >= end:
+        return trainer.history
+    if trainer.job:
+        trainer.job.mkdir(parents=True, exist_ok=True)
+    shown = {"desc": trainer.name, "unit": "step", "mininterval": 0.5, "disable": not progress}
+    try:
+        with finish_step_first(trainer), tqdm(total=end, initial=trainer.step, **shown) as bar:
+            _run_loop(trainer, end, bar)
+    finally:
+        trainer.wait()
+    if trainer.stop_signal == signal.SIGINT:
+        raise KeyboardInterrupt
+    if trainer.stop_signal:
+        raise SystemExit(128 + trainer.stop_signal)
+    return trainer.history
+
+# %% ../../nbs/training/trainer.ipynb #b798d5db
+def _compiled(gan: WGAN, batches, shares: ArrayLike | None, settings: TrainingParams) -> Callable:
+    """The compiled step for such batches, as the settings say."""
+    options = {"jit": settings.xla or None, "real_labels": settings.fake_labels == "real"}
+    return compile_step(gan, batches.batch_size, shares, settings.seed, **options)
+
+# %% ../../nbs/training/trainer.ipynb #e568b23e
+class Trainer(Training):
     """Train a `WGAN` on batches of real cells.
 
     Parameters
     ----------
-    gan : networks and optimizers.
+    gan, job, keep : see `Training`; `job` is also the folder of TensorBoard events.
     batches : a `batches.MemoryBatches`, or anything with `batch_size` and `dataset(start, group)`.
     settings : a `parameters.TrainingParams`.
     shares : share of each label among the training cells [clusters]; None for scGAN.
-    job : folder for checkpoints and TensorBoard events; None keeps everything in memory.
-    on_validation : functions called with the trainer every `validation_freq` steps; each may return
-        {name: number}.
-    keep : number of checkpoints to keep.
+    on_validation : functions called with the trainer at each validation; see `numbers_of`.
     name : text in front of the progress bar.
-
-    Attributes
-    ----------
-    step : steps done.
-    history : name -> values, see `run`.
     """
 
     def __init__(
@@ -324,122 +520,28 @@ class Trainer(_Running):
         keep: int = 1,
         name: str = "training",
     ):
-        self.gan, self.batches, self.settings, self.shares = gan, batches, settings, shares
-        self.job = None if job is None else Path(job)
-        self.on_validation, self.keep, self.name = list(on_validation), keep, name
-        self.step, self.history = 0, {"step": []}
-        self.stop_signal, self._stop_early, self._compiled = 0, False, None
-        self._writer = CheckpointWriter(self.job, keep)
+        super().__init__(gan, job, keep)
+        self.batches, self.settings, self.shares = batches, settings, shares
+        self.on_validation, self.name = list(on_validation), name
+        self.stop_signal, self._compiled = 0, None
 
-# %% ../../nbs/training/trainer.ipynb #69a66e0a
-class _LoopSteps:
-    """The steps of one call."""
+    def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
+        """Train until `max_steps` steps (None for the settings') are done; see `train_until`."""
+        end = self.settings.max_steps if max_steps is None else max_steps
+        return train_until(self, end, progress)
 
-    def _rates(self, steps: int) -> list[float]:
-        settings, step = self.trainer.settings, self.trainer.step
-        numbers = range(step, step + steps)
-        return [learning_rate(settings.learning_rate, n, settings.max_steps) for n in numbers]
+    def validate(self) -> dict[str, float]:
+        """Call the functions of `on_validation`, record their numbers, keep the best weights."""
+        found = numbers_of(self.on_validation, self)
+        if found:
+            add_validation(self.history, self.step, found)
+        if self.job and "score" in found and is_best(self.history["validation/score"]):
+            self.save_best(float(found["score"]))
+        return found
 
-    def _count(self, steps: int) -> None:
-        self.steps = steps
-        self.trainer.step += steps
-        self.bar.update(steps)
-
-    def _step_with_summaries(self) -> float:
-        """One step whose cells and gradients are kept for the summaries; returns its rate."""
-        (rate,), number = self._rates(1), tf.constant(self.trainer.step, tf.int64)
-        real, labels = next(self.data)
-        arguments = real, labels, number, tf.constant(rate, tf.float32)
-        self.scalars, *updates = self.trainer.compiled_step(*arguments, detail=True)
-        self.details = tuple(updates), real[-1]
-        self._count(1)
-        return rate
-
-    def _several_steps(self) -> float:
-        """As many steps as fit into one call; returns the last rate."""
-        trainer, has_summaries = self.trainer, self.writer is not None
-        steps = steps_per_call(
-            trainer.settings, trainer.step, self.end, self.seconds, has_summaries
-        )
-        rates, number = self._rates(steps), tf.constant(trainer.step, tf.int64)
-        several = trainer.compiled_step.several
-        self.scalars = several(self.data, number, tf.constant(rates, tf.float32))
-        self._count(steps)
-        return rates[-1]
-
-# %% ../../nbs/training/trainer.ipynb #df8c4bcc
-class _LoopEvents(_LoopSteps):
-    """What is due between two calls."""
-
-    def _is_due(self, frequency: int) -> bool:
-        return bool(frequency) and self.trainer.step % frequency == 0
-
-    def _record(self, rate: float) -> None:
-        """Add the losses to the history and to the progress bar."""
-        losses = self.trainer.finite_losses(self.scalars)
-        row = {"step": self.trainer.step} | losses | {"learning_rate": rate}
-        for name, value in row.items():
-            self.trainer.history.setdefault(name, []).append(value)
-        shown = {name: f"{losses[f'{name}_loss']:.4g}" for name in ("critic", "generator")}
-        self.bar.set_postfix(shown, refresh=False)
-
-    def _validate(self) -> None:
-        found = self.trainer.validate()
-        if self.writer and found:
-            with self.writer.as_default(step=self.trainer.step):
-                for name, value in found.items():
-                    tf.summary.scalar(f"validation/{name}", value)
-
-# %% ../../nbs/training/trainer.ipynb #703b0faf
-class _LoopTurn(_LoopEvents):
-    """One call and what is due after it."""
-
-    def _advance(self) -> None:
-        """Make the steps of one call, and what is due after them."""
-        trainer, settings = self.trainer, self.trainer.settings
-        began = time.perf_counter()
-        summarise = self.writer is not None and (trainer.step + 1) % settings.summary_freq == 0
-        rate = self._step_with_summaries() if summarise else self._several_steps()
-        if self._is_due(settings.progress_freq) or trainer.step == self.end:
-            self._record(rate)
-        if summarise:
-            write_summaries(self.writer, trainer.gan, *self.details, rate, trainer.step)
-        else:
-            if self.calls:
-                self.seconds = (time.perf_counter() - began) / self.steps
-            self.calls += 1
-        if self._is_due(settings.validation_freq):
-            self._validate()
-        if trainer.job and (self._is_due(settings.save_freq) or trainer.step == self.end):
-            trainer.finite_losses(self.scalars)
-            trainer.save(wait=False)
-
-# %% ../../nbs/training/trainer.ipynb #17e4da93
-class _Loop(_LoopTurn):
-    """One run of a trainer up to the step `end`."""
-
-    def __init__(self, trainer: Trainer, end: int, progress: bool):
-        self.trainer, self.end, self.progress = trainer, end, progress
-        settings = trainer.settings
-        group = settings.critic_iters
-        self.data = iter(trainer.batches.dataset(start=trainer.step, group=group))
-        self.writer = None
-        if trainer.job and settings.summary_freq:
-            self.writer = tf.summary.create_file_writer(str(trainer.job))
-        self.seconds: float | None = None
-        self.calls, self.scalars = 0, {}
-
-    def run(self) -> None:
-        from tqdm import tqdm
-
-        trainer = self.trainer
-        bar = {"desc": trainer.name, "unit": "step", "mininterval": 0.5}
-        bar |= {"total": self.end, "initial": trainer.step, "disable": not self.progress}
-        with tqdm(**bar) as self.bar:
-            while trainer.step < self.end and not (trainer.stop_signal or trainer._stop_early):
-                self._advance()
-        if (trainer.stop_signal or trainer._stop_early) and trainer.job:
-            trainer.finite_losses(self.scalars)
-            trainer.save()
-        if self.writer:
-            self.writer.close()
+    @property
+    def compiled_step(self) -> Callable:
+        """The compiled training step, see `training_step.compile_step`."""
+        if self._compiled is None:
+            self._compiled = _compiled(self.gan, self.batches, self.shares, self.settings)
+        return self._compiled
