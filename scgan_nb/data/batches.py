@@ -25,13 +25,13 @@ from scgan_nb.data.tfrecords import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import tensorflow as tf
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['BatchOrder', 'balanced_shares', 'MemoryBatches', 'open_records']
+__all__ = ['BatchOrder', 'balanced_shares', 'endless_dataset', 'MemoryBatches', 'open_records']
 
 # %% ../../nbs/data/batches.ipynb #b499e7ab
 def _require_cells(n_cells: int, batch_size: int) -> None:
@@ -135,86 +135,66 @@ def _chances(labels: np.ndarray, balance: float) -> np.ndarray:
     return chances / chances.sum()
 
 # %% ../../nbs/data/batches.ipynb #18f70c9b
-class _SparseBatches(BatchOrder):
-    """Batches of the rows of a CSR matrix `x` and of `labels`."""
+def _as_csr(x: csr_matrix | np.ndarray) -> csr_matrix:
+    """Cells as CSR float32 [cells, genes]."""
+    from scipy import sparse
 
-    x: csr_matrix
-    labels: np.ndarray
-    n_genes: int
+    return sparse.csr_matrix(x, dtype=np.float32)
 
-    def batch(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `i`: (float32 [batch_size, n_genes], int32 [batch_size])."""
-        rows = self.indices(i)
-        return self.x[rows].toarray(), self.labels[rows]
 
-    def group(self, i: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batches `i * size` to `(i + 1) * size - 1`, stacked.
-
-        Returns (float32 [size, batch_size, n_genes], int32 [size, batch_size]).
-        """
-        rows = self.rows(i * size * self.batch_size, (i + 1) * size * self.batch_size)
-        expression = self.x[rows].toarray().reshape(size, self.batch_size, self.n_genes)
-        return expression, self.labels[rows].reshape(size, self.batch_size)
-
-    def dataset(
-        self, start: int = 0, group: int = 1, prefetch: int | None = None
-    ) -> tf.data.Dataset:
-        """An endless dataset of groups of batches, beginning with group number `start`.
-
-        Elements are (float32 [group, batch_size, n_genes], int32 [group, batch_size]). `prefetch`
-        of them are prepared ahead: by default two, or one if an element takes more than 16 MB,
-        since a step of that size takes longer than its preparation.
-        """
-        import tensorflow as tf
-
-        shape = group, self.batch_size, self.n_genes
-        if prefetch is None:
-            prefetch = 1 if 4 * np.prod(shape) > 16_000_000 else 2
-
-        def fetch(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            expression, labels = tf.numpy_function(
-                lambda i: self.group(int(i), group), [i], (tf.float32, tf.int32)
-            )
-            return tf.ensure_shape(expression, shape), tf.ensure_shape(labels, shape[:2])
-
-        return tf.data.Dataset.counter(start).map(fetch).prefetch(prefetch)
-
-# %% ../../nbs/data/batches.ipynb #5b7fcaae
-def _require_labels(labels: np.ndarray, n_cells: int) -> None:
-    """Refuse labels that are not one for each cell."""
+def _as_labels(labels: Sequence[int] | np.ndarray | None, n_cells: int) -> np.ndarray:
+    """One label for each cell, int32 [cells]; 0 for all without `labels`."""
+    labels = np.asarray(np.zeros(n_cells) if labels is None else labels, dtype=np.int32)
     if labels.shape != (n_cells,):
         raise ValueError(
             f"there are {n_cells:,} cells and {labels.shape} labels; each cell needs one"
         )
+    return labels
+
+# %% ../../nbs/data/batches.ipynb #5b7fcaae
+def endless_dataset(
+    group: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    shape: tuple[int, int, int],
+    start: int,
+    prefetch: int | None,
+) -> tf.data.Dataset:
+    """An endless dataset of `group(start)`, `group(start + 1)`, ..., prepared ahead.
+
+    Parameters
+    ----------
+    group : number of the group -> (float32 of this `shape`, int32 of its first two numbers).
+    shape : batches of a group, cells of a batch, genes.
+    start : number of the first group.
+    prefetch : groups that are prepared ahead. None for two, or for one if a group takes more than
+        16 MB, since a step of that size takes longer than its preparation.
+    """
+    import tensorflow as tf
+
+    if prefetch is None:
+        prefetch = 1 if 4 * np.prod(shape) > 16_000_000 else 2
+
+    def fetch(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        expression, labels = tf.numpy_function(lambda i: group(int(i)), [i], (tf.float32, tf.int32))
+        return tf.ensure_shape(expression, shape), tf.ensure_shape(labels, shape[:2])
+
+    return tf.data.Dataset.counter(start).map(fetch).prefetch(prefetch)
 
 # %% ../../nbs/data/batches.ipynb #1c039318
-class MemoryBatches(_SparseBatches):
+class MemoryBatches(BatchOrder):
     """An endless, numbered sequence of shuffled batches of sparse cells.
 
     Parameters
     ----------
     x : CSR float32 [cells, genes].
-    labels : int [cells]; None for 0 in all cells.
-    batch_size : cells per batch; may be larger than the number of cells, which then come more
-        than once in a batch.
-    seed : 64-bit number.
+    labels : int [cells]; None for 0 in all cells. ValueError if there are more or fewer than cells.
+    batch_size, seed : see `BatchOrder`.
     balance : 0 for the shares of labels in the data, 1 for equal shares (`balanced_shares`).
-
-    Attributes
-    ----------
-    x, labels, n_cells, n_genes, batch_size, seed
-
-    Raises
-    ------
-    ValueError
-        Without cells, or if the numbers of cells and labels differ.
 
     Examples
     --------
     >>> batches = MemoryBatches(np.eye(5), labels=[0, 0, 1, 1, 1], batch_size=2)
-    >>> expression, labels = batches.batch(0)
-    >>> expression.shape, labels.shape
-    ((2, 5), (2,))
+    >>> [array.shape for array in batches.batch(0)]
+    [(2, 5), (2,)]
     """
 
     def __init__(
@@ -225,16 +205,30 @@ class MemoryBatches(_SparseBatches):
         seed: int = 0,
         balance: float = 0.0,
     ) -> None:
-        from scipy import sparse
-
-        self.x = sparse.csr_matrix(x, dtype=np.float32)
+        self.x = _as_csr(x)
         n_cells, self.n_genes = self.x.shape
-        labels = np.zeros(n_cells, np.int32) if labels is None else labels
-        self.labels = np.asarray(labels, dtype=np.int32)
         super().__init__(n_cells, batch_size, seed)
-        _require_labels(self.labels, n_cells)
+        self.labels = _as_labels(labels, n_cells)
         if balance:
             self._chances = _chances(self.labels, balance)
+
+    def batch(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `i`: (float32 [batch_size, n_genes], int32 [batch_size])."""
+        rows = self.indices(i)
+        return self.x[rows].toarray(), self.labels[rows]
+
+    def group(self, i: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batches `i * size` to `(i + 1) * size - 1`, stacked along a new first axis."""
+        rows = self.rows(i * size * self.batch_size, (i + 1) * size * self.batch_size)
+        shape = size, self.batch_size, self.n_genes
+        return self.x[rows].toarray().reshape(shape), self.labels[rows].reshape(shape[:2])
+
+    def dataset(
+        self, start: int = 0, group: int = 1, prefetch: int | None = None
+    ) -> tf.data.Dataset:
+        """Groups of batches without end, from group number `start`; see `endless_dataset`."""
+        shape = group, self.batch_size, self.n_genes
+        return endless_dataset(lambda i: self.group(i, group), shape, start, prefetch)
 
 # %% ../../nbs/data/batches.ipynb #fb61c2a2
 def _bytes_in_memory(manifest: dict, split: str) -> int | None:
