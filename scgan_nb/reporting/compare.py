@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['COMPARISON_SCHEMA', 'shared_genes', 'names_of', 'Comparison', 'comparison_text', 'compare']
+__all__ = ['COMPARISON_SCHEMA', 'shared_genes', 'names_of', 'shared_headlines', 'comparison_table', 'comparison_values',
+           'Comparison', 'comparison_text', 'compare']
 
 # %% ../../nbs/reporting/compare.ipynb #5d19c432
 def shared_genes(generators: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -144,43 +145,45 @@ def _losses_of(name: str, reports: dict[str, Report]) -> list[dict]:
     return sorted(losses, key=lambda loss: 2 if loss["score"] is None else loss["score"])
 
 # %% ../../nbs/reporting/compare.ipynb #ee756096
-class _ComparisonTables:
-    """What can be derived from the reports."""
+def shared_headlines(reports: dict[str, Report]) -> dict[str, float | None]:
+    """name -> headline score, 0 to 100, over the metrics evaluated for all generators."""
+    shared = shared_metrics(reports)
+    return {
+        name: headline({k: m for k, m in report.metrics.items() if k in shared})["value"]
+        for name, report in reports.items()
+    }
 
-    reports: dict[str, Report]
 
-    @property
-    def headlines(self) -> dict[str, float | None]:
-        """name -> headline score, 0 to 100, over the metrics evaluated for all generators."""
-        shared = shared_metrics(self.reports)
-        return {
-            name: headline({k: m for k, m in r.metrics.items() if k in shared})["value"]
-            for name, r in self.reports.items()
-        }
+def comparison_table(reports: dict[str, Report]) -> pd.DataFrame:
+    """One row for each metric: the value of each generator, then the mean controls."""
+    import pandas as pd
 
-    def table(self) -> pd.DataFrame:
-        """One row for each metric: the value of each generator, then the mean controls."""
-        import pandas as pd
+    rows = {}
+    for name in metric_order(reports):
+        metrics = {key: report.metrics.get(name) for key, report in reports.items()}
+        row = {key: None if m is None else m.value for key, m in metrics.items()}
+        for control in ("positive_control", "negative_control"):
+            row[control] = mean_of([getattr(m, control) for m in metrics.values() if m])
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
-        rows = {}
-        for name in metric_order(self.reports):
-            metrics = {key: r.metrics.get(name) for key, r in self.reports.items()}
-            row = {key: None if m is None else m.value for key, m in metrics.items()}
-            for control in ("positive_control", "negative_control"):
-                row[control] = mean_of([getattr(m, control) for m in metrics.values() if m])
-            rows[name] = row
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
-
-    def losses(self) -> dict[str, list[dict]]:
-        """name -> metrics of the headline at which it loses, lowest score first."""
-        return {name: _losses_of(name, self.reports) for name in self.reports}
-
-# %% ../../nbs/reporting/compare.ipynb #ae080d8f
+# %% ../../nbs/reporting/compare.ipynb #1dff7887
 COMPARISON_SCHEMA = 2
 
 
+def comparison_values(comparison: Comparison) -> dict:
+    """Everything of a comparison except the pictures, as plain values."""
+    return {
+        "schema": COMPARISON_SCHEMA,
+        "headlines": comparison.headlines,
+        "losses": comparison.losses(),
+        "generators": {name: report.to_dict() for name, report in comparison.reports.items()},
+        "about": comparison.about,
+    }
+
+# %% ../../nbs/reporting/compare.ipynb #ae080d8f
 @dataclasses.dataclass(repr=False)
-class Comparison(_ComparisonTables):
+class Comparison:
     """Reports of several generators over the same genes, cells and draws. Made by `compare`.
 
     Parameters
@@ -196,15 +199,22 @@ class Comparison(_ComparisonTables):
     about: dict = dataclasses.field(default_factory=dict)
     title: str = "Generators compared"
 
+    @property
+    def headlines(self) -> dict[str, float | None]:
+        """name -> headline score, 0 to 100, over the metrics evaluated for all generators."""
+        return shared_headlines(self.reports)
+
+    def table(self) -> pd.DataFrame:
+        """One row for each metric: the value of each generator, then the mean controls."""
+        return comparison_table(self.reports)
+
+    def losses(self) -> dict[str, list[dict]]:
+        """name -> metrics of the headline at which it loses, lowest score first."""
+        return {name: _losses_of(name, self.reports) for name in self.reports}
+
     def to_dict(self) -> dict:
         """Everything except the pictures, as plain values."""
-        return {
-            "schema": COMPARISON_SCHEMA,
-            "headlines": self.headlines,
-            "losses": self.losses(),
-            "generators": {name: report.to_dict() for name, report in self.reports.items()},
-            "about": self.about,
-        }
+        return comparison_values(self)
 
     def html(self) -> str:
         """The whole page, self-contained."""

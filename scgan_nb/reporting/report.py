@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from IPython.display import Image
 
 # %% auto #0
-__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'Report']
+__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'MetricTables', 'report_text', 'find_picture', 'report_values',
+           'Report']
 
 # %% ../../nbs/reporting/report.ipynb #391e429b
 def metric_table(metrics: dict[str, Metric]) -> str:
@@ -63,8 +64,14 @@ def headline_terms(metrics: dict[str, Metric]) -> dict[str, dict]:
     }
 
 # %% ../../nbs/reporting/report.ipynb #0bfa73a3
-class _MetricTables:
-    """What can be derived from `metrics`."""
+@dataclasses.dataclass(repr=False)
+class MetricTables:
+    """Metrics, and what can be derived from them.
+
+    Parameters
+    ----------
+    metrics : name -> `Metric`
+    """
 
     metrics: dict[str, Metric]
 
@@ -102,58 +109,52 @@ class _MetricTables:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
 # %% ../../nbs/reporting/report.ipynb #17afb60f
-class _ReportViews(_MetricTables):
-    """The ways to look at a report, and to save it."""
+def report_text(report: Report) -> str:
+    """A report as a text table: its headline, the sizes, and a line for each metric."""
+    score = "not evaluated" if report.headline is None else f"{report.headline:.0f} of 100"
+    about = [report.about.get("sizes"), report.about.get("drawn")]
+    head = [f"{report.title}: {score}", *about]
+    return "\n".join([line for line in head if line] + [metric_table(report.metrics)])
 
-    def __str__(self) -> str:
-        score = "not evaluated" if self.headline is None else f"{self.headline:.0f} of 100"
-        about = [self.about.get("sizes"), self.about.get("drawn")]
-        head = [f"{self.title}: {score}", *about]
-        return "\n".join([line for line in head if line] + [metric_table(self.metrics)])
 
-    __repr__ = __str__
+def find_picture(pictures: list[dict], key: str) -> Image:
+    """One of the pictures of a report, for a notebook.
 
-    def _repr_html_(self) -> str:
-        return render_compact(self)
+    Raises
+    ------
+    KeyError if there is no such picture; the message names those there are.
+    """
+    from IPython.display import Image
 
-    def html(self) -> str:
-        """The whole page, self-contained."""
-        return render_report(self)
+    found = {p["key"]: p["png"] for p in pictures}
+    if key not in found:
+        known = ", ".join(found) or "none"
+        raise KeyError(f"there is no picture {key!r}; there are: {known}")
+    return Image(found[key], width=700)
 
-    def picture(self, key: str) -> Image:
-        """One of the pictures, for a notebook.
-
-        Raises
-        ------
-        KeyError if there is no such picture; the message names those there are.
-        """
-        from IPython.display import Image
-
-        pictures = {p["key"]: p["png"] for p in self.pictures}
-        if key not in pictures:
-            known = ", ".join(pictures) or "none"
-            raise KeyError(f"there is no picture {key!r}; there are: {known}")
-        return Image(pictures[key], width=700)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the page to `path` (.html) and the numbers beside it (.json), atomically.
-
-        Returns
-        -------
-        The path of the page.
-
-        Raises
-        ------
-        ValueError if the path does not end in .html.
-        """
-        return save_pair(path, self.html(), self.to_dict())
-
-# %% ../../nbs/reporting/report.ipynb #64990c97
+# %% ../../nbs/reporting/report.ipynb #aa17e498
 REPORT_SCHEMA = 3
 
 
+def report_values(report: Report) -> dict:
+    """Everything of a report except the pictures, as plain values."""
+    metrics = report.metrics.items()
+    return {
+        "schema": REPORT_SCHEMA,
+        "headline": report.headline,
+        "questions": headline(report.metrics)["questions"],
+        "terms": report.terms,
+        "metrics": {name: m.to_dict() | {"verdict": verdict(m)} for name, m in metrics},
+        "labels": report.labels(),
+        "too_small": report.too_small,
+        "protocols": report.protocols,
+        "notes": report.notes,
+        "about": report.about,
+    }
+
+# %% ../../nbs/reporting/report.ipynb #64990c97
 @dataclasses.dataclass(repr=False)
-class Report(_ReportViews):
+class Report(MetricTables):
     """Metrics, pictures and how they were made. Made by `evaluate`.
 
     Parameters
@@ -172,24 +173,32 @@ class Report(_ReportViews):
     90
     """
 
-    metrics: dict[str, Metric]
     notes: list[str] = dataclasses.field(default_factory=list)
     pictures: list[dict] = dataclasses.field(default_factory=list)
     about: dict = dataclasses.field(default_factory=dict)
     title: str = "Evaluation of generated cells"
     protocols: dict[str, dict] = dataclasses.field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return report_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return render_compact(self)
+
+    def html(self) -> str:
+        """The whole page, self-contained."""
+        return render_report(self)
+
+    def picture(self, key: str) -> Image:
+        """One of the pictures, for a notebook; KeyError if there is no such picture."""
+        return find_picture(self.pictures, key)
+
     def to_dict(self) -> dict:
         """Everything except the pictures, as plain values."""
-        return {
-            "schema": REPORT_SCHEMA,
-            "headline": self.headline,
-            "questions": headline(self.metrics)["questions"],
-            "terms": self.terms,
-            "metrics": {k: m.to_dict() | {"verdict": verdict(m)} for k, m in self.metrics.items()},
-            "labels": self.labels(),
-            "too_small": self.too_small,
-            "protocols": self.protocols,
-            "notes": self.notes,
-            "about": self.about,
-        }
+        return report_values(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to `path` (.html, else ValueError) and the numbers beside it (.json)."""
+        return save_pair(path, self.html(), self.to_dict())
