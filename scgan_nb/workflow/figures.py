@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from scgan_nb.workflow.api import ScGAN
+    from scgan_nb.workflow.scales import Scale
 
 # %% auto #0
-__all__ = ['MIME', 'mean_interval', 'show_interval', 'hardware', 'FigureResults', 'Figure']
+__all__ = ['MIME', 'mean_interval', 'show_interval', 'hardware', 'FigureResults', 'FigureCells', 'evaluate_at_scale',
+           'roc_at_scale', 'agreement_of_correlations', 'NumberRecord', 'Figure']
 
 # %% ../../nbs/workflow/figures.ipynb #49c5f185
 def mean_interval(values: ArrayLike, bounds: tuple[float, float] = (-np.inf, np.inf)) -> tuple:
@@ -110,20 +112,32 @@ class FigureResults:
         return {MIME: self.results, "text/html": table.to_html(), "text/plain": table.to_string()}
 
 # %% ../../nbs/workflow/figures.ipynb #fee9040f
-class _FigureCells:
-    """The cells of a figure."""
+def _describe_cells(cells: AnnData, source: str) -> str:
+    """A line on processed cells from `source`: their numbers, genes and labels."""
+    sizes = cells.obs["split"].value_counts()
+    return (
+        f"data      {source}: {sizes['train']:,} training and {sizes['test']:,} held-out cells "
+        f"x {cells.n_vars:,} genes, {len(cells.obs['cluster'].cat.categories)} labels"
+    )
+
+# %% ../../nbs/workflow/figures.ipynb #0e6ff7f5
+class FigureCells:
+    """The cells and models of a scale, made when they are first asked for.
+
+    Parameters
+    ----------
+    scale, seed, changes : see `Figure`.
+    """
+
+    def __init__(self, scale: str, seed: int, **changes: object):
+        self.name, self.scale, self.seed, self.changes = scale, scale_of(scale), seed, changes
+        self._processed: tuple | None = None
 
     def _load(self) -> tuple:
         """Processed cells and their experiment; describes them at the first call."""
         if self._processed is None:
-            cells, experiment = processed_cells(self.scale, self.seed, **self.changes)
-            sizes = cells.obs["split"].value_counts()
-            labels = len(cells.obs["cluster"].cat.categories)
-            print(
-                f"data      {self.scale.data}: {sizes['train']:,} training and "
-                f"{sizes['test']:,} held-out cells x {cells.n_vars:,} genes, {labels} labels"
-            )
-            self._processed = cells, experiment
+            self._processed = processed_cells(self.scale, self.seed, **self.changes)
+            print(_describe_cells(self._processed[0], self.scale.data))
         return self._processed
 
     @property
@@ -135,20 +149,13 @@ class _FigureCells:
         """The cells of one split ("train" or "test"), AnnData."""
         return self.cells[self.cells.obs["split"] == name].copy()
 
-# %% ../../nbs/workflow/figures.ipynb #0e6ff7f5
-class _FigureModels(_FigureCells):
-    """The trained models of a figure."""
-
     def model(
         self, type: str = "cscGAN", cells: AnnData | None = None, **settings: object
     ) -> ScGAN:
-        """A trained model, from the cache or trained now.
+        """A trained model ("scGAN" or "cscGAN"), from the cache or trained now.
 
-        Parameters
-        ----------
-        type : "scGAN" or "cscGAN".
-        cells : processed AnnData to train on; None for the figure's own.
-        settings : settings that replace the experiment's.
+        It is trained on `cells` (processed; None for the figure's own); `settings` replace those
+        of the experiment.
         """
         own, experiment = self._load()
         cells = own if cells is None else cells
@@ -162,96 +169,116 @@ class _FigureModels(_FigureCells):
         return model_snapshots(own, experiment, snapshots=self.scale.snapshots)
 
 # %% ../../nbs/workflow/figures.ipynb #cbba7994
-class _FigureEvaluation(_FigureModels):
-    """Metrics at the scale of the figure."""
+def evaluate_at_scale(
+    scale: Scale,
+    seed: int,
+    holdout: AnnData,
+    generated: AnnData,
+    train: AnnData,
+    **options: object,
+) -> dict:
+    """`evaluate.compute_metrics` at a scale, in a space fitted on held-out cells.
 
-    def evaluate(
-        self,
-        generated: AnnData,
-        holdout: AnnData | None = None,
-        train: AnnData | None = None,
-        **options: object,
-    ) -> dict:
-        """`evaluate.compute_metrics` at this scale, in a space fitted on held-out cells.
+    Parameters
+    ----------
+    scale, seed : number of repetitions, trees and cells; seed of the draws.
+    holdout, generated, train : AnnData of held-out, generated and training cells.
+    options : of `compute_metrics`; they replace those of the scale.
+    """
+    from scgan_nb.evaluation.evaluate import compute_metrics
 
-        Parameters
-        ----------
-        generated : AnnData of generated cells.
-        holdout, train : AnnData; None for the figure's own.
-        options : of `compute_metrics`.
-        """
-        from scgan_nb.evaluation.evaluate import compute_metrics
+    usual = {
+        "repeats": scale.repeats,
+        "seed": seed,
+        "fast": scale.trees < 1000,
+        "fit_on": "holdout",
+    }
+    if scale.n:
+        usual["n"] = min(scale.n, generated.n_obs, holdout.n_obs // 3)
+    return compute_metrics(holdout, generated, train, **usual | options)
 
-        holdout = self.split("test") if holdout is None else holdout
-        train = self.split("train") if train is None else train
-        usual = {
-            "repeats": self.scale.repeats,
-            "seed": self.seed,
-            "fast": self.scale.trees < 1000,
-            "fit_on": "holdout",
-        }
-        if self.scale.n:
-            usual["n"] = min(self.scale.n, generated.n_obs, holdout.n_obs // 3)
-        return compute_metrics(holdout, generated, train, **usual | options)
 
-    def roc(self, generated: AnnData, holdout: AnnData | None = None) -> dict:
-        """`distributions.rf_roc` of as many generated as held-out cells.
+def roc_at_scale(scale: Scale, seed: int, holdout: AnnData, generated: AnnData) -> dict:
+    """`distributions.rf_roc` of as many generated as held-out cells.
 
-        The 50 principal components are those of a third of the held-out cells, which are not
-        compared.
-        """
-        from scgan_nb.evaluation.distributions import rf_roc
-        from scgan_nb.evaluation.spaces import Space
+    The 50 principal components are those of a third of the held-out cells, which are not compared.
+    """
+    from scgan_nb.evaluation.distributions import rf_roc
+    from scgan_nb.evaluation.spaces import Space
 
-        holdout = self.split("test") if holdout is None else holdout
-        rng = np.random.default_rng([self.seed, 6])
-        order, aside = rng.permutation(holdout.n_obs), holdout.n_obs // 3
-        space = Space(seed=self.seed).fit(holdout.X[np.sort(order[:aside])])
-        n = min(self.scale.n or 1000, generated.n_obs, holdout.n_obs - aside)
-        made = space.transform(generated.X[rng.permutation(generated.n_obs)[:n]])
-        real = space.transform(holdout.X[order[aside : aside + n]])
-        return rf_roc(real, made, trees=self.scale.trees, seed=self.seed)
+    rng = np.random.default_rng([seed, 6])
+    order, aside = rng.permutation(holdout.n_obs), holdout.n_obs // 3
+    space = Space(seed=seed).fit(holdout.X[np.sort(order[:aside])])
+    n = min(scale.n or 1000, generated.n_obs, holdout.n_obs - aside)
+    made = space.transform(generated.X[rng.permutation(generated.n_obs)[:n]])
+    real = space.transform(holdout.X[order[aside : aside + n]])
+    return rf_roc(real, made, trees=scale.trees, seed=seed)
+
+# %% ../../nbs/workflow/figures.ipynb #4f9d2979
+def _logged(cells, genes: list[str]) -> np.ndarray:
+    """log1p of some genes at 10,000 counts, [cells, genes]."""
+    from scgan_nb.evaluation.spaces import Space
+
+    return Space().log(cells.X)[:, cells.var_names.get_indexer(genes)].toarray()
+
+
+def _agreements(real, other_real, generated) -> tuple[float, float]:
+    """Correlation of the coefficients of `real` with those of generated and of other real cells."""
+    from scgan_nb.evaluation.metrics import correlation_matrix
+
+    upper = np.triu_indices(real.shape[1], 1)
+    made, first, second = (
+        correlation_matrix(x, "pearson")[upper] for x in (generated, real, other_real)
+    )
+    return np.corrcoef(made, first)[0, 1], np.corrcoef(second, first)[0, 1]
 
 # %% ../../nbs/workflow/figures.ipynb #2856ea16
-class _FigureAgreement(_FigureEvaluation):
-    """Agreement of correlations."""
+def agreement_of_correlations(
+    scale: Scale, seed: int, holdout: AnnData, generated: AnnData, genes: list[str]
+) -> Metric:
+    """Agreement of Pearson correlations of `genes` in generated and held-out cells.
 
-    def agreement(self, generated: AnnData, genes: list[str]) -> Metric:
-        """Agreement of Pearson correlations of `genes` in generated and held-out cells.
+    In each of `repeats` draws the held-out cells are halved. One half is compared with the
+    generated cells; the other half gives the positive control.
 
-        In each of `repeats` draws the held-out cells are halved. One half is compared with the
-        generated cells; the other half gives the positive control.
+    Returns
+    -------
+    Metric: correlation of the correlation coefficients, 1 is best.
+    """
+    rng = np.random.default_rng([seed, 7])
+    n = min(generated.n_obs, holdout.n_obs // 2)
+    made, real = (_logged(cells, genes) for cells in (generated, holdout))
 
-        Returns
-        -------
-        Metric: correlation of the correlation coefficients, 1 is best.
-        """
-        holdout, rng = self.split("test"), np.random.default_rng([self.seed, 7])
-        n = min(generated.n_obs, holdout.n_obs // 2)
-        made, real = (_logged(cells, genes) for cells in (generated, holdout))
+    def draw() -> tuple[float, float]:
+        order = rng.permutation(holdout.n_obs)
+        chosen = made[rng.permutation(generated.n_obs)[:n]]
+        return _agreements(real[order[:n]], real[order[n : 2 * n]], chosen)
 
-        def draw() -> tuple[float, float]:
-            order = rng.permutation(holdout.n_obs)
-            chosen = made[rng.permutation(generated.n_obs)[:n]]
-            return _agreements(real[order[:n]], real[order[n : 2 * n]], chosen)
-
-        values, controls = np.array([draw() for _ in range(self.scale.repeats)]).T
-        low, high = interval(values, (-1, 1))
-        return Metric(
-            "correlation",
-            float(values.mean()),
-            float(controls.mean()),
-            None,
-            low,
-            high,
-            n=n,
-            good="higher",
-            repeats=self.scale.repeats,
-        )
+    values, controls = np.array([draw() for _ in range(scale.repeats)]).T
+    low, high = interval(values, (-1, 1))
+    return Metric(
+        "correlation",
+        float(values.mean()),
+        float(controls.mean()),
+        None,
+        low,
+        high,
+        n=n,
+        good="higher",
+        repeats=scale.repeats,
+    )
 
 # %% ../../nbs/workflow/figures.ipynb #1ba1453f
-class _FigureRows(_FigureAgreement):
-    """The record of numbers."""
+class NumberRecord:
+    """The numbers of a notebook.
+
+    Attributes
+    ----------
+    rows : dicts, one for each number.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict] = []
 
     def row(
         self,
@@ -291,33 +318,23 @@ class _FigureRows(_FigureAgreement):
         self.row(what, metric.value, metric.low, metric.high, metric.positive_control, **note)
 
 # %% ../../nbs/workflow/figures.ipynb #53e343b1
-class _FigureResults(_FigureRows):
-    """The end of the notebook."""
-
-    def finish(self) -> FigureResults:
-        """All numbers and the cost of the run; the value of a notebook's last cell."""
-        seconds, cpu_seconds = (
-            round(now - then, 1)
-            for now, then in zip((time.time(), time.process_time()), self.started, strict=True)
-        )
-        print(
-            f"{seconds:.0f} seconds ({cpu_seconds:.0f} CPU-seconds), "
-            "without trainings that were in the cache"
-        )
-        results = {
-            "scale": self.name,
-            "seed": self.seed,
-            "data": self.scale.data,
-            "version": package_version(),
-            "hardware": hardware(),
-            "seconds": seconds,
-            "cpu_seconds": cpu_seconds,
-            "rows": self.rows,
-        }
-        return FigureResults(plain_json(results))
+def _results(figure: Figure) -> dict:
+    """All numbers of a figure, and the cost of the run so far."""
+    spent = zip((time.time(), time.process_time()), figure.started, strict=True)
+    seconds, cpu_seconds = (round(now - then, 1) for now, then in spent)
+    return {
+        "scale": figure.name,
+        "seed": figure.seed,
+        "data": figure.scale.data,
+        "version": package_version(),
+        "hardware": hardware(),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "rows": figure.rows,
+    }
 
 # %% ../../nbs/workflow/figures.ipynb #82745707
-class Figure(_FigureResults):
+class Figure(FigureCells, NumberRecord):
     """A notebook of `papers/`: its scale, cells, models and numbers.
 
     Parameters
@@ -328,31 +345,41 @@ class Figure(_FigureResults):
     """
 
     def __init__(self, scale: str = "demo", seed: int = 0, **changes: object):
-        self.name, self.scale, self.seed, self.changes = scale, scale_of(scale), seed, changes
-        self.started = (time.time(), time.process_time())
-        self.rows: list[dict] = []
-        self._processed: tuple | None = None
         import tensorflow as tf
 
+        FigureCells.__init__(self, scale, seed, **changes)
+        NumberRecord.__init__(self)
+        self.started = (time.time(), time.process_time())
         # tracing many models is expected here; TensorFlow warns about it
         tf.get_logger().setLevel("ERROR")
         print(f"scale     {scale}: {self.scale.about}\nseed      {seed}")
         print(f"hardware  {hardware()}\nscgan_nb  {package_version()}")
 
-# %% ../../nbs/workflow/figures.ipynb #4f9d2979
-def _logged(cells, genes: list[str]) -> np.ndarray:
-    """log1p of some genes at 10,000 counts, [cells, genes]."""
-    from scgan_nb.evaluation.spaces import Space
+    def evaluate(
+        self,
+        generated: AnnData,
+        holdout: AnnData | None = None,
+        train: AnnData | None = None,
+        **options: object,
+    ) -> dict:
+        """`evaluate_at_scale`, by default with the figure's own held-out and training cells."""
+        holdout = self.split("test") if holdout is None else holdout
+        train = self.split("train") if train is None else train
+        return evaluate_at_scale(self.scale, self.seed, holdout, generated, train, **options)
 
-    return Space().log(cells.X)[:, cells.var_names.get_indexer(genes)].toarray()
+    def roc(self, generated: AnnData, holdout: AnnData | None = None) -> dict:
+        """`roc_at_scale`, by default with the figure's own held-out cells."""
+        holdout = self.split("test") if holdout is None else holdout
+        return roc_at_scale(self.scale, self.seed, holdout, generated)
 
+    def agreement(self, generated: AnnData, genes: list[str]) -> Metric:
+        """`agreement_of_correlations` with the figure's own held-out cells."""
+        holdout = self.split("test")
+        return agreement_of_correlations(self.scale, self.seed, holdout, generated, genes)
 
-def _agreements(real, other_real, generated) -> tuple[float, float]:
-    """Correlation of the coefficients of `real` with those of generated and of other real cells."""
-    from scgan_nb.evaluation.metrics import correlation_matrix
-
-    upper = np.triu_indices(real.shape[1], 1)
-    made, first, second = (
-        correlation_matrix(x, "pearson")[upper] for x in (generated, real, other_real)
-    )
-    return np.corrcoef(made, first)[0, 1], np.corrcoef(second, first)[0, 1]
+    def finish(self) -> FigureResults:
+        """All numbers and the cost of the run; the value of a notebook's last cell."""
+        results, without = _results(self), "without trainings that were in the cache"
+        spent = f"{results['seconds']:.0f} seconds ({results['cpu_seconds']:.0f} CPU-seconds)"
+        print(f"{spent}, {without}")
+        return FigureResults(plain_json(results))
