@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
            'current_name', 'history_table', 'describe_model', 'require_changeable', 'training_batches', 'make_trainer',
-           'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'start_from_counts', 'ScGAN',
-           'CscGAN', 'prepare_same_data', 'load']
+           'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'write_model', 'model_of',
+           'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
 _F = TypeVar("_F", bound=Callable)
@@ -143,11 +143,11 @@ SPLITS = ("train", "valid", "test")
 
 
 class _State:
-    "What a model consists of."
+    """What a model consists of; `kind` is the name of its class in settings."""
 
     kind: str
 
-    def _set_up(self, experiment: Experiment, training_metadata: AnnData) -> None:
+    def __init__(self, experiment: Experiment, training_metadata: AnnData) -> None:
         from scgan_nb.models.networks import build
         from scgan_nb.models.training_step import WGAN
 
@@ -532,8 +532,35 @@ class _Generation(_Training):
         )
 
 # %% ../../nbs/workflow/api.ipynb #1d249d05
+def write_model(model: _State, folder: Path, optimizers: bool) -> None:
+    """Write settings, training metadata and weights into a folder, without older checkpoints.
+
+    Parameters
+    ----------
+    model : a trained model.
+    folder : made if necessary.
+    optimizers : also write the state of the optimizers.
+    """
+    from scgan_nb.training.checkpoints import checkpoints, save_checkpoint
+
+    write_model_folder(folder, model.experiment, model.training_metadata)
+    variables = model.gan.state_by_name() if optimizers else model.gan.weights_by_name()
+    path = folder / f"model-{model.step}.safetensors"
+    save_checkpoint(path, variables, model.step, recorded_history(model))
+    for old in checkpoints(folder):
+        if old != path:
+            old.unlink()
+
+
+def model_of(experiment: Experiment, training_metadata: AnnData) -> ScGAN:
+    """A model with new weights, of the class that `model.type` names."""
+    model = object.__new__(KINDS[experiment.model.type])
+    _State.__init__(model, experiment, training_metadata)
+    return model
+
+# %% ../../nbs/workflow/api.ipynb #82cb0c95
 class _Storage(_Generation):
-    "Saving and loading."
+    "Saving and loading, and models of processed cells."
 
     def save(self, folder: str | Path, optimizers: bool = False) -> Path:
         """Write the model to a folder that needs neither the training data nor this machine.
@@ -552,18 +579,9 @@ class _Storage(_Generation):
         ------
         ValueError if the model is not trained.
         """
-        from scgan_nb.training.checkpoints import checkpoints, save_checkpoint
-
         require_training(self, "save")
-        folder = Path(folder)
-        write_model_folder(folder, self.experiment, self.training_metadata)
-        variables = self.gan.state_by_name() if optimizers else self.gan.weights_by_name()
-        path = folder / f"model-{self.step}.safetensors"
-        save_checkpoint(path, variables, self.step, recorded_history(self))
-        for old in checkpoints(folder):
-            if old != path:
-                old.unlink()
-        return folder
+        write_model(self, Path(folder), optimizers)
+        return Path(folder)
 
     @classmethod
     def load(cls, path: str | Path, adata: AnnData | str | Path | None = None) -> ScGAN:
@@ -572,10 +590,6 @@ class _Storage(_Generation):
         if cls is not ScGAN and not isinstance(model, cls):
             raise ValueError(f"{path} holds a {model.kind}, not a {cls.kind}; use scgan_nb.load")
         return model
-
-# %% ../../nbs/workflow/api.ipynb #82cb0c95
-class _FromProcessed(_Storage):
-    "A model of processed cells."
 
     @classmethod
     def from_processed(cls, processed: AnnData, experiment: Experiment) -> ScGAN:
@@ -588,10 +602,8 @@ class _FromProcessed(_Storage):
         """
         from scgan_nb.generation.sampling import collect_training_metadata
 
-        model = object.__new__(KINDS[experiment.model.type])
-        model._set_up(experiment, collect_training_metadata(processed))
-        model.processed = processed
-        model._in_record_order = False
+        model = model_of(experiment, collect_training_metadata(processed))
+        model.processed, model._in_record_order = processed, False
         return model
 
 # %% ../../nbs/workflow/api.ipynb #0b8d2777
@@ -620,11 +632,11 @@ def start_from_counts(
     experiment = experiment_of(**settings)
     processed, done = preprocess(counts, experiment.input_ds)
     experiment = experiment.model_copy(update={"preprocessed": done})
-    model._set_up(experiment, collect_training_metadata(processed))
+    _State.__init__(model, experiment, collect_training_metadata(processed))
     model._processed = processed
 
 # %% ../../nbs/workflow/api.ipynb #2ea6c525
-class _FromCounts(_FromProcessed):
+class _FromCounts(_Storage):
     "A model made from raw counts."
 
     @fill_from_preset
@@ -796,9 +808,7 @@ def _restore_model(stored: StoredModel) -> ScGAN:
     "A model with the weights of a stored one, and its optimizers where they were stored."
     from scgan_nb.training.checkpoints import restore
 
-    kind = KINDS[stored.experiment.model.type]
-    model = object.__new__(kind)
-    model._set_up(stored.experiment, stored.training_metadata)
+    model = model_of(stored.experiment, stored.training_metadata)
     state = model.gan.state_by_name()
     model._moments_saved = set(state) <= set(stored.arrays)
     variables = state if model._moments_saved else model.gan.weights_by_name()
