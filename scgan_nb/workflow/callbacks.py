@@ -120,13 +120,17 @@ class _ValidationCells:
 
 # %% ../../nbs/workflow/callbacks.ipynb #125e9143
 class _CellMetrics:
-    "Metrics of some cells beside fixed validation cells."
+    """Metrics of some cells beside fixed validation cells.
 
-    def __init__(self, model: ScGAN, max_cells: int, probe_cells: int, trees: int, seed: int):
-        self.model, self.trees, self.seed = model, trees, seed
-        self.validation = _ValidationCells(model, max_cells, probe_cells, seed)
-        self.positive_control = self._compare(self.validation.other_half) | probe_recall(
-            self.validation.training_cells, self.validation.probe
+    Attributes
+    ----------
+    positive_control : metric -> its value for other real cells.
+    """
+
+    def __init__(self, validation: _ValidationCells, trees: int, seed: int):
+        self.validation, self.trees, self.seed = validation, trees, seed
+        self.positive_control = self._compare(validation.other_half) | probe_recall(
+            validation.training_cells, validation.probe
         )
 
     def _compare(self, z: np.ndarray) -> dict[str, float]:
@@ -135,42 +139,34 @@ class _CellMetrics:
         auroc = rf_auroc(real, z, trees=self.trees, folds=3, seed=self.seed)
         return {"mmd": mmd(real, z, self.validation.width), "rf_auroc": auroc}
 
-    def measure_cells(self, x) -> dict[str, float]:
-        """The metrics of some cells.
-
-        Parameters
-        ----------
-        x : matrix [cells, genes] on the scale of the training cells.
-
-        Returns
-        -------
-        `mmd`, `rf_auroc`, `recall/<label>` and `recall`; the positive control of each (see
-        `control_name`); and `score`, minus the MMD².
-        """
+    def measure(self, x) -> dict[str, float]:
+        """The metrics of some cells, see `Monitor.measure_cells`."""
         z = self.validation.space.transform(x)
         found = self._compare(z) | probe_recall(z, self.validation.probe)
         controls = {control_name(name): value for name, value in self.positive_control.items()}
         return found | controls | {"score": -found["mmd"]}
 
+# %% ../../nbs/workflow/callbacks.ipynb #1bb4c9b3
+def _generated(model: ScGAN, generator: Generator, codes: np.ndarray, seed: int) -> AnnData:
+    """As many cells of a generator as there are label ids in `codes`, with these labels."""
+    asked: int | dict[str, int] = len(codes)
+    if generator.clusters:
+        numbers = np.bincount(codes, minlength=len(model.labels)).tolist()
+        asked = dict(zip(model.labels, numbers, strict=True))
+    return generate_cells(generator, model.training_metadata, asked, counts=False, seed=seed)
+
 # %% ../../nbs/workflow/callbacks.ipynb #0d329f12
-class Monitor(_CellMetrics):
+class Monitor:
     """Validation metrics of a model while it trains; a callback for `on_validation`.
 
     Parameters
     ----------
-    model : the `ScGAN` or `CscGAN` that is trained, with its processed cells.
+    model : the `ScGAN` or `CscGAN` that is trained, with its processed cells. ValueError if it has
+        fewer than 40 validation cells.
     max_cells : validation cells to use; half of them serve as positive control.
     probe_cells : validation cells of each label for the recall.
     trees : trees of the forest.
     seed : seed of the choice of cells, the noise and the forest.
-
-    Attributes
-    ----------
-    positive_control : metric -> its value for other real cells.
-
-    Raises
-    ------
-    ValueError with fewer than 40 validation cells.
 
     Examples
     --------
@@ -186,17 +182,25 @@ class Monitor(_CellMetrics):
         trees: int = 50,
         seed: int = 0,
     ):
-        super().__init__(model, max_cells, probe_cells, trees, seed)
+        self.model, self.seed = model, seed
+        validation = _ValidationCells(model, max_cells, probe_cells, seed)
+        self.metrics = _CellMetrics(validation, trees, seed)
+
+    @property
+    def positive_control(self) -> dict[str, float]:
+        """metric -> its value for other real cells."""
+        return self.metrics.positive_control
+
+    def measure_cells(self, x) -> dict[str, float]:
+        """The metrics of cells `x` [cells, genes], on the scale of the training cells.
+
+        `mmd`, `rf_auroc`, `recall/<label>`, `recall`, their controls, and `score` (minus the MMD²).
+        """
+        return self.metrics.measure(x)
 
     def measure(self, generator: Generator) -> dict[str, float]:
         """The metrics of as many generated cells as there are validation cells, by label."""
-        names, codes = self.model.labels, self.validation.codes
-        asked: int | dict[str, int] = len(codes)
-        if generator.clusters:
-            numbers = np.bincount(codes, minlength=len(names)).tolist()
-            asked = dict(zip(names, numbers, strict=True))
-        metadata = self.model.training_metadata
-        cells = generate_cells(generator, metadata, asked, counts=False, seed=self.seed)
+        cells = _generated(self.model, generator, self.metrics.validation.codes, self.seed)
         return self.measure_cells(cells.X)
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
