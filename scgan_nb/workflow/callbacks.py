@@ -17,6 +17,7 @@ from ..generation.writing import generate_cells
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
 
     from scgan_nb.models.networks import Generator
     from scgan_nb.reporting.cell_maps import CellMap
@@ -139,7 +140,7 @@ class _CellMetrics:
         auroc = rf_auroc(real, z, trees=self.trees, folds=3, seed=self.seed)
         return {"mmd": mmd(real, z, self.validation.width), "rf_auroc": auroc}
 
-    def measure(self, x) -> dict[str, float]:
+    def measure(self, x: csr_matrix | np.ndarray) -> dict[str, float]:
         """The metrics of some cells, see `Monitor.measure_cells`."""
         z = self.validation.space.transform(x)
         found = self._compare(z) | probe_recall(z, self.validation.probe)
@@ -191,7 +192,7 @@ class Monitor:
         """metric -> its value for other real cells."""
         return self.metrics.positive_control
 
-    def measure_cells(self, x) -> dict[str, float]:
+    def measure_cells(self, x: csr_matrix | np.ndarray) -> dict[str, float]:
         """The metrics of cells `x` [cells, genes], on the scale of the training cells.
 
         `mmd`, `rf_auroc`, `recall/<label>`, `recall`, their controls, and `score` (minus the MMD²).
