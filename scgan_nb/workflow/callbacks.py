@@ -12,7 +12,7 @@ import numpy as np
 
 from ..evaluation.metrics import kernel_width, mmd, precision_recall, rf_auroc
 from ..evaluation.spaces import Space
-from ..generation.writing import generate_cells
+from ..generation.writing import generate_cells, plan_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,8 +196,8 @@ class Monitor(_CellMetrics):
             numbers = np.bincount(codes, minlength=len(names)).tolist()
             asked = dict(zip(names, numbers, strict=True))
         metadata = self.model.training_metadata
-        cells = generate_cells(generator, metadata, asked, counts=False, seed=self.seed)
-        return self.measure_cells(cells.X)
+        planned = plan_cells(generator, metadata, asked, counts=False, seed=self.seed)
+        return self.measure_cells(generate_cells(planned).X)
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         return self.measure(trainer.gan.generator)
@@ -236,7 +236,8 @@ class TsnePictures:
         conditional = bool(generator.clusters)
         asked = dict(real.obs["cluster"].value_counts()) if conditional else real.n_obs
         metadata = self.model.training_metadata
-        generated = generate_cells(generator, metadata, asked, counts=False, seed=seed)
+        planned = plan_cells(generator, metadata, asked, counts=False, seed=seed)
+        generated = generate_cells(planned)
         self.folder.mkdir(parents=True, exist_ok=True)
         return tsne_picture(
             self.folder / f"step_{trainer.step}.png",
