@@ -13,6 +13,7 @@ import pytest
 import scgan_nb as sg
 from scgan_nb.core.presets import DEFAULT_PRESET, PRESETS, validation_cells
 from scgan_nb.data.examples import error_message, pbmc_example
+from scgan_nb.workflow.run_parameters import RunParameters, experiment_from_parameters
 
 PACKAGE = Path(sg.__file__).parent
 VECTORS = Path(__file__).parent / "vectors"
@@ -130,6 +131,18 @@ def test_a_given_value_wins_over_the_preset(counts):
     assert model.experiment.model.gen_layers == PRESETS["published"]["gen_layers"]
     assert model.experiment.training.max_steps == PRESETS["published"]["max_steps"]
     assert model.experiment.input_ds.split.valid_cells == validation_cells(300, None, "published")
+
+
+def test_embedded_data_have_the_labels_of_the_run_notebooks(counts):
+    run = RunParameters({"raw_input": "pbmc3k", "model": "cscGAN"})
+    asked = experiment_from_parameters(run).input_ds
+    model = sg.CscGAN(counts, **SMALL)
+    used = model.experiment.input_ds
+    assert used.labels_key == asked.labels_key == "cell_type"
+    assert used.clustering.res is asked.clustering.res is None
+    assert model.labels == list(counts.obs["cell_type"].cat.categories)
+    clustered = sg.CscGAN(counts, res=0.15, **SMALL).experiment.input_ds
+    assert clustered.labels_key is None and clustered.clustering.res == 0.15
 
 
 def test_other_settings_are_accepted_by_name(counts):

@@ -1,5 +1,7 @@
 """Counts are the same whatever format they are read from, and read_raw finds what users name."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from scgan_nb.data.example_files import (
 )
 from scgan_nb.data.examples import pbmc_example
 from scgan_nb.data.readers import convert, raw_name, read
+from scgan_nb.data.tfrecords import read_records
 from scgan_nb.data.validation import ReadError
 
 
@@ -56,6 +59,25 @@ def test_normalised_values_are_refused_and_nothing_is_written(cells, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("table", [b"", b"gene", b"gene\tcell\n"])
+def test_a_compressed_table_without_values_is_refused(table, tmp_path):
+    (tmp_path / "cells.tsv.gz").write_bytes(gzip.compress(table))
+    with pytest.raises(ReadError, match="cells.tsv.gz has"):
+        read(tmp_path / "cells.tsv.gz")
+
+
+@pytest.mark.parametrize("text", [b"g", b"gene\tcell\n", b"gene,1,2\nA,3,4\n"])
+def test_text_is_not_a_file_of_records(text, tmp_path):
+    (tmp_path / "train-0.tfrecords").write_bytes(gzip.compress(text))
+    with pytest.raises(ValueError, match=r"train-0\.tfrecords does not hold records"):
+        read_records(tmp_path, genes_no=5)
+
+
+def test_a_file_of_records_without_content_has_no_cells(tmp_path):
+    (tmp_path / "train-0.tfrecords").write_bytes(gzip.compress(b""))
+    assert read_records(tmp_path, genes_no=5)[0].shape == (0, 5)
+
+
 def test_read_raw_prefers_paths_to_names(cells, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert fingerprint(read_raw("pbmc3k")) == fingerprint(pbmc3k())
@@ -83,4 +105,5 @@ def test_raw_name(raw_input, name):
 
 def test_embedded_data_have_their_labels():
     assert default_labels_key("pbmc3k") in pbmc3k().obs
+    assert default_labels_key(pbmc3k()) == default_labels_key("pbmc3k")
     assert default_labels_key("pbmc3k.h5ad") is None

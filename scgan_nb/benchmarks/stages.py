@@ -158,13 +158,13 @@ def generation_costs(
     """
     import tensorflow as tf
 
-    from scgan_nb.generation.writing import stream_cells
+    from scgan_nb.generation.writing import plan_cells, stream_cells
 
     generator, metadata = _sparse_generator(genes, density), _one_label(genes)
 
     def write(number: int) -> Path:
         path = Path(folder) / "cells.h5ad"
-        return stream_cells(path, generator, metadata, number, counts=counts)
+        return stream_cells(path, plan_cells(generator, metadata, number, counts=counts))
 
     write(1_024)
     hidden = tf.random.stateless_normal([512, 1_024], [0, 1])

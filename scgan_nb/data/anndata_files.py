@@ -196,6 +196,16 @@ def read_zarr_counts(path: Path, layer: str | None = None) -> AnnData:
     ------
     ReadError
         It is no zarr store, holds no AnnData, or has no such matrix.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "cells.zarr"
+    ...     pbmc_example(60, 300).write_zarr(path)
+    ...     read_zarr_counts(path).shape
+    (60, 300)
     """
     import anndata as ad
     import zarr

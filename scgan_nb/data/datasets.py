@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scgan_nb.data.downloads import (
     SOURCES,
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 _all_ = ["SOURCES", "DownloadError", "Source", "cache_folder", "fetch"]
 
 # %% auto #0
-__all__ = ['pbmc3k', 'read_dataset', 'pbmc68k', 'brain_small', 'read_raw', 'default_labels_key', 'SOURCES', 'DownloadError',
-           'Source', 'cache_folder', 'fetch']
+__all__ = ['pbmc3k', 'read_dataset', 'pbmc68k', 'brain_small', 'read_raw', 'default_labels_key', 'with_known_labels', 'SOURCES',
+           'DownloadError', 'Source', 'cache_folder', 'fetch']
 
 # %% ../../nbs/data/datasets.ipynb #f3f9d414
+_EMBEDDED_LABELS = "cell_type"
+
+
 def pbmc3k() -> AnnData:
     """2,700 peripheral blood mononuclear cells of a healthy donor.
 
@@ -40,14 +44,17 @@ def pbmc3k() -> AnnData:
     -------
     AnnData [2700 cells, 13714 genes]
         X raw UMI counts (CSR float32), genes seen in at least 3 cells; obs["cell_type"]
-        categorical, 8 types; var["gene_ids"] Ensembl ids. A new object at every call.
+        categorical, 8 types; var["gene_ids"] Ensembl ids; uns["labels_key"] the name of the column
+        of labels. A new object at every call.
 
     Examples
     --------
     >>> pbmc3k().shape
     (2700, 13714)
     """
-    return read(Path(str(files("scgan_nb"))) / "resources" / "pbmc3k.h5ad", check=False)
+    cells = read(Path(str(files("scgan_nb"))) / "resources" / "pbmc3k.h5ad", check=False)
+    cells.uns["labels_key"] = _EMBEDDED_LABELS
+    return cells
 
 # %% ../../nbs/data/datasets.ipynb #2ba6dffc
 def _converted_file(source: Source, cache: str | os.PathLike[str] | None) -> Path:
@@ -75,6 +82,13 @@ def read_dataset(source: str | Source, cache: str | os.PathLike[str] | None = No
     ------
     DownloadError
         As in `fetch`.
+
+    Examples
+    --------
+    >>> read_dataset("pbmc86k")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    scgan_nb.data.downloads.DownloadError: ...
     """
     known = SOURCES.get(source, source) if isinstance(source, str) else source
     if isinstance(known, str) or not known.file_name.endswith(".tar.gz"):
@@ -105,6 +119,8 @@ def pbmc68k(cache: str | os.PathLike[str] | None = None) -> AnnData:
 
     Examples
     --------
+    >>> SOURCES["pbmc68k"].file_name
+    'fresh_68k_pbmc_donor_a_filtered_gene_bc_matrices.tar.gz'
     >>> pbmc68k().shape  # doctest: +SKIP
     (68579, 32738)
     """
@@ -126,6 +142,11 @@ def brain_small(cache: str | os.PathLike[str] | None = None) -> AnnData:
     -------
     AnnData [20000 cells, genes]
         X raw UMI counts (CSR float32); var["gene_ids"]; no labels.
+
+    Examples
+    --------
+    >>> SOURCES["brain_small"].about
+    '20,000 brain cells of embryonic mice, a random part of brain_large'
     """
     return read_dataset("brain_small", cache)
 
@@ -171,12 +192,46 @@ def read_raw(
     return read(found or path, layer=layer, genome=genome)
 
 # %% ../../nbs/data/datasets.ipynb #87a78423
-def default_labels_key(raw_input: str | os.PathLike[str]) -> str | None:
+def default_labels_key(raw_input: AnnData | str | os.PathLike[str]) -> str | None:
     """The column of obs with the labels of a known data set; None where none is known.
+
+    Parameters
+    ----------
+    raw_input : AnnData, str or Path
+        A path or the name of a data set; or an AnnData, in which `uns["labels_key"]` names the
+        column, as in `pbmc3k()` and any part of it.
 
     Examples
     --------
-    >>> default_labels_key("pbmc3k")
-    'cell_type'
+    >>> default_labels_key("pbmc3k"), default_labels_key(pbmc3k()[:100])
+    ('cell_type', 'cell_type')
     """
-    return "cell_type" if raw_input == "pbmc3k" else None
+    if isinstance(raw_input, (str, os.PathLike)):
+        return _EMBEDDED_LABELS if raw_input == "pbmc3k" else None
+    key = getattr(raw_input, "uns", {}).get("labels_key")
+    return key if isinstance(key, str) and key in raw_input.obs else None
+
+
+def with_known_labels(
+    raw_input: AnnData | str | os.PathLike[str], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings with the labels of a known data set, unless labels or a clustering are given.
+
+    Parameters
+    ----------
+    raw_input : AnnData, str or Path
+        As in `default_labels_key`.
+    given : mapping
+        Name of a setting -> value. A `labels_key` that is not None, or a `res`, is kept.
+
+    Examples
+    --------
+    >>> with_known_labels("pbmc3k", {"latent_dim": 32})
+    {'latent_dim': 32, 'labels_key': 'cell_type'}
+    >>> with_known_labels("pbmc3k", {"res": 0.3})
+    {'res': 0.3}
+    """
+    key = default_labels_key(raw_input)
+    if key is None or given.get("labels_key") is not None or "res" in given:
+        return dict(given)
+    return {**given, "labels_key": key}

@@ -20,7 +20,13 @@ __all__ = ['SOURCES', 'Source', 'DownloadError', 'cache_folder', 'fetch', 'unpac
 # %% ../../nbs/data/downloads.ipynb #ca00fa1b
 @dataclass(frozen=True)
 class Source:
-    """A file on the web: address, checksum (`sha256:...` or `md5:...`) and description."""
+    """A file on the web: address, checksum (`sha256:...` or `md5:...`) and description.
+
+    Examples
+    --------
+    >>> SOURCES["brain_small"].file_name
+    '1M_neurons_neuron20k.h5'
+    """
 
     url: str
     checksum: str
@@ -31,7 +37,7 @@ class Source:
         """The last part of the address."""
         return self.url.rsplit("/", 1)[1]
 
-
+# %% ../../nbs/data/downloads.ipynb #849adf20
 _10X = "http://cf.10xgenomics.com/samples/cell-exp/"
 SOURCES = {
     "pbmc68k": Source(
@@ -138,8 +144,14 @@ def fetch(
 
     Examples
     --------
-    >>> fetch("pbmc8k")  # doctest: +SKIP
-    PosixPath('.../pbmc8k_filtered_gene_bc_matrices.tar.gz')
+    A file that is there already is checked, not downloaded.
+
+    >>> import hashlib, tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "cells.csv").write_text("gene,c1\\nLYZ,3\\n")
+    >>> checksum = hashlib.md5((folder / "cells.csv").read_bytes()).hexdigest()
+    >>> fetch(Source("http://example.invalid/cells.csv", f"md5:{checksum}"), folder).name
+    'cells.csv'
     """
     import requests
 
@@ -183,6 +195,19 @@ def unpack_tenx(archive: Path, folder: Path) -> None:
     ------
     ReadError
         The archive holds more than one matrix.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.example_files import write_tenx_folder
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> with TemporaryDirectory() as folder:
+    ...     parts = write_tenx_folder(Path(folder) / "filtered" / "hg19", pbmc_example(60, 300))
+    ...     with tarfile.open(Path(folder) / "cells.tar.gz", "w:gz") as tar:
+    ...         tar.add(parts.parent, "filtered")
+    ...     unpack_tenx(Path(folder) / "cells.tar.gz", Path(folder))
+    ...     sorted(path.name for path in Path(folder).glob("*.gz"))
+    ['barcodes.tsv.gz', 'cells.tar.gz', 'features.tsv.gz', 'matrix.mtx.gz']
     """
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -28,6 +28,11 @@ def assert_same_counts(read: AnnData, expected: AnnData) -> None:
     ------
     AssertionError
         They differ.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> assert_same_counts(pbmc_example(60, 300), pbmc_example(60, 300))
     """
     import scipy.sparse as sp
 
@@ -78,6 +83,16 @@ def write_tenx_h5_v2(path: str | Path, counts: AnnData, genomes: Sequence[str] =
         With `var["gene_ids"]`.
     genomes : sequence of str
         Names of the genomes.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> from scgan_nb.data.readers import read
+    >>> with TemporaryDirectory() as folder:
+    ...     write_tenx_h5_v2(f"{folder}/cells.h5", pbmc_example(60, 300), ["hg19", "mm10"])
+    ...     read(f"{folder}/cells.h5", genome="mm10").shape
+    (60, 300)
     """
     import h5py
 
@@ -98,6 +113,16 @@ def write_tenx_h5_v3(
     ----------
     path, counts, genomes
         As in `write_tenx_h5_v2`.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> from scgan_nb.data.readers import read
+    >>> with TemporaryDirectory() as folder:
+    ...     write_tenx_h5_v3(f"{folder}/cells.h5", pbmc_example(60, 300))
+    ...     read(f"{folder}/cells.h5").shape
+    (60, 300)
     """
     import h5py
     import scipy.sparse as sp
@@ -115,6 +140,16 @@ def write_tenx_h5_v3(
         features["genome"] = _text(np.repeat([*genomes, ""], [genes] * copies + [1]))
 
 # %% ../../nbs/data/example_files.ipynb #79438cf3
+def _tenx_tables(counts: AnnData, features: str) -> dict[str, str]:
+    "The texts of the files of cells and of genes."
+    kind = "\tGene Expression" if features == "features" else ""
+    genes = zip(counts.var["gene_ids"], counts.var_names, strict=True)
+    return {
+        "barcodes": "".join(f"{name}\n" for name in counts.obs_names),
+        features: "".join(f"{gene_id}\t{symbol}{kind}\n" for gene_id, symbol in genes),
+    }
+
+# %% ../../nbs/data/example_files.ipynb #f1c7486d
 def write_tenx_folder(
     folder: str | Path,
     counts: AnnData,
@@ -130,8 +165,7 @@ def write_tenx_folder(
     ----------
     folder : str or Path
         Made if it does not exist.
-    counts : AnnData [cells, genes]
-        With `var["gene_ids"]`.
+    counts : AnnData [cells, genes], with `var["gene_ids"]`
     features : str
         "features" (version 3) or "genes" (version 2).
     compressed : bool
@@ -144,19 +178,21 @@ def write_tenx_folder(
     Returns
     -------
     Path of the folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> folder = write_tenx_folder(tempfile.mkdtemp(), pbmc_example(60, 300), compressed=False)
+    >>> sorted(path.name for path in folder.iterdir())
+    ['barcodes.tsv', 'features.tsv', 'matrix.mtx']
     """
     import scipy.io
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    kind = "\tGene Expression" if features == "features" else ""
-    genes = zip(counts.var["gene_ids"], counts.var_names, strict=True)
-    texts = {
-        "barcodes": "".join(f"{name}\n" for name in counts.obs_names),
-        features: "".join(f"{gene_id}\t{symbol}{kind}\n" for gene_id, symbol in genes),
-    }
     opener, ending = (gzip.open, ".gz") if compressed else (open, "")
-    for name, text in texts.items():
+    for name, text in _tenx_tables(counts, features).items():
         with opener(folder / f"{prefix}{name}.tsv{ending}", "wb") as file:
             file.write(text.encode())
     with opener(folder / f"{prefix}matrix.mtx{ending}", "wb") as file:

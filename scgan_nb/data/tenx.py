@@ -69,7 +69,20 @@ def _is_gene(var: pd.DataFrame, path: Path) -> np.ndarray:
 
 # %% ../../nbs/data/tenx.ipynb #4dd6ac6f
 def is_tenx_h5(file: h5py.File) -> bool:
-    """Whether an open HDF5 file is one of Cell Ranger."""
+    """Whether an open HDF5 file is one of Cell Ranger.
+
+    Examples
+    --------
+    >>> import h5py
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.example_files import write_tenx_h5_v3
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> with TemporaryDirectory() as folder:
+    ...     write_tenx_h5_v3(f"{folder}/cells.h5", pbmc_example(60, 300))
+    ...     with h5py.File(f"{folder}/cells.h5") as file:
+    ...         is_tenx_h5(file)
+    True
+    """
     import h5py
 
     if "matrix" in file and "features" in file["matrix"]:

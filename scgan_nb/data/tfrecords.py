@@ -207,8 +207,11 @@ def write_records(
     return manifest
 
 # %% ../../nbs/data/tfrecords.ipynb #831aab73
-def _require_complete_gzip(path: Path) -> None:
-    """Refuse a missing, empty, or incomplete gzip file."""
+_FRAME = 12  # bytes at the start of a record: its length and a checksum
+
+
+def _content_size(path: Path) -> int:
+    """Bytes in a gzip file; refuses a file that is missing, empty, or incomplete."""
     if not path.exists():
         raise ValueError(f"there is no file {path}")
     damaged = (
@@ -216,12 +219,14 @@ def _require_complete_gzip(path: Path) -> None:
     )
     if not path.stat().st_size:
         raise ValueError(damaged)
+    size = 0
     try:
         with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
+            while block := file.read(1 << 20):
+                size += len(block)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(damaged) from error
+    return size
 
 
 def _parsed_cells(path: Path, at_once: int) -> Iterator[dict[str, np.ndarray]]:
@@ -256,14 +261,16 @@ def _parsed_file(path: Path, at_once: int) -> list[dict[str, np.ndarray]]:
     """All cells of a file; raises ValueError for a file that does not hold records of cells."""
     import tensorflow as tf
 
-    _require_complete_gzip(path)
+    refusal = (
+        f"{path} does not hold records of cells (%s): it is damaged, or something else was "
+        "written to it; write the records again"
+    )
+    if 0 < (size := _content_size(path)) < _FRAME:
+        raise ValueError(refusal % f"only {size} bytes")
     try:
         return list(_parsed_cells(path, at_once))
     except tf.errors.OpError as error:
-        raise ValueError(
-            f"{path} does not hold records of cells ({type(error).__name__}): it is damaged, "
-            "or something else was written to it; write the records again"
-        ) from error
+        raise ValueError(refusal % type(error).__name__) from error
 
 
 def _joined(parts: list[dict[str, np.ndarray]], name: str, dtype: type) -> np.ndarray:

@@ -77,7 +77,16 @@ def to_csr(X: Any, values_at_once: int = VALUES_AT_ONCE) -> csr_matrix:
 
 # %% ../../nbs/data/validation.ipynb #8c82ca55
 def warn_user(message: str) -> None:
-    """Give a warning at the nearest calling line outside this package."""
+    """Give a warning at the nearest calling line outside this package.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_user("2 gene names are not unique")
+    >>> str(caught[0].message)
+    '2 gene names are not unique'
+    """
     import scgan_nb
 
     package = str(Path(scgan_nb.__file__).parent)

@@ -66,6 +66,15 @@ class AlignmentSettings:
         same order.
     donor_key : str, optional
         Column of donors in the training and held-out cells, for membership by donor.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> holdout, generated = split_example(60, 40)
+    >>> generated.obs["cluster"] = generated.obs.pop("cell_type")
+    >>> settings = AlignmentSettings(real_labels_key="cell_type")
+    >>> align(holdout, generated, **dataclasses.asdict(settings)).labels_key
+    'cluster'
     """
 
     real_labels_key: str | None = None

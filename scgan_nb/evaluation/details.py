@@ -112,6 +112,18 @@ def duplicate_details(plan: EvaluationPlan) -> dict:
     dict: pairs (at most 20 of {generated, train, distance, ratio}), found (number of
     near-duplicates), searched (number of generated cells), holdout_distance and holdout_ratio
     (the limits that held-out cells set).
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["near_duplicate_share"], repeats=2))
+    >>> details = duplicate_details(plan)
+    >>> details["found"], details["searched"], len(details["pairs"])
+    (0, 60, 0)
     """
     table = near_duplicates(
         plan.context.train_components,
@@ -138,7 +150,21 @@ def duplicate_details(plan: EvaluationPlan) -> dict:
 
 # %% ../../nbs/evaluation/details.ipynb #435874d3
 def add_details(found: dict[str, Metric], results: DrawResults, plan: EvaluationPlan) -> None:
-    """Fill `details` of all metrics in `found`, in place."""
+    """Fill `details` of all metrics in `found`, in place.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["label_share"], repeats=2))
+    >>> found = {"label_share": Metric("label_share", value=0.1)}
+    >>> add_details(found, DrawResults([], [], []), plan)
+    >>> list(found["label_share"].details)
+    ['generated', 'real']
+    """
     has_value = {name: metric for name, metric in found.items() if metric.value is not None}
     if "rf_auroc" in has_value:
         curves = roc_details(results, plan.context.trees)

@@ -96,7 +96,20 @@ def _context_of_draw(
 
 # %% ../../nbs/evaluation/draws.ipynb #bb2c7b9f
 def draw_all_cells(plan: EvaluationPlan, repeat: int) -> Draw:
-    """Draw number `repeat` of all cells, with all controls."""
+    """Draw number `repeat` of all cells, with all controls.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> draw = draw_all_cells(plan, repeat=0)
+    >>> draw.real.n, draw.other_real.n, draw.generated.n
+    (60, 60, 60)
+    """
     settings, n, holdout, train = plan.settings, plan.n, plan.holdout, plan.train
     rng = np.random.default_rng([settings.seed, 2, repeat])
     matched = holdout.labels if settings.match_labels else None
@@ -157,9 +170,21 @@ def label_repeats(settings: EvaluationSettings) -> int:
     """
     return min(settings.repeats, 3) if settings.fast else settings.repeats
 
-
+# %% ../../nbs/evaluation/draws.ipynb #0edc4573
 def label_sizes(plan: EvaluationPlan) -> dict[str, int]:
-    """Label -> cells per set in draws of that label alone; without labels that are too small."""
+    """Label -> cells per set in draws of that label alone; without labels that are too small.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> label_sizes(plan)
+    {'CD4 T cells': 31}
+    """
     of_generated, of_holdout = plan.generated.labels, plan.holdout.labels
     if of_generated is None or not names_within_labels(plan):
         return {}
@@ -172,7 +197,19 @@ def label_sizes(plan: EvaluationPlan) -> dict[str, int]:
 
 
 def names_within_labels(plan: EvaluationPlan) -> list[str]:
-    """Metrics of the plan that are measured within labels."""
+    """Metrics of the plan that are measured within labels.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> names_within_labels(plan)
+    ['mmd', 'ks']
+    """
     return metrics_with(plan.names, within_labels=True)
 
 # %% ../../nbs/evaluation/draws.ipynb #012ffc0d
@@ -181,6 +218,18 @@ def draw_label(plan: EvaluationPlan, label: str, size: int, repeat: int) -> Draw
 
     The real cells of a draw depend on seed, label and repeat only. They are the same for every
     generator.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> draw = draw_label(plan, "CD4 T cells", size=20, repeat=0)
+    >>> set(draw.real.labels.tolist()), draw.generated.n
+    ({'CD4 T cells'}, 20)
     """
     settings = plan.settings
     names, trees = names_within_labels(plan), label_trees(settings)
@@ -204,16 +253,41 @@ def draw_label(plan: EvaluationPlan, label: str, size: int, repeat: int) -> Draw
 
 # %% ../../nbs/evaluation/draws.ipynb #e46e78cb
 def draw_tasks(plan: EvaluationPlan) -> Iterator[Task]:
-    """All comparisons of an evaluation, drawn as they are asked for."""
+    """All comparisons of an evaluation, drawn as they are asked for.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> task = next(draw_tasks(plan))
+    >>> task.key
+    (None, 'value', 0)
+    """
     for repeat in range(plan.settings.repeats):
         yield from draw_all_cells(plan, repeat).tasks()
     for label, size in label_sizes(plan).items():
         for repeat in range(label_repeats(plan.settings)):
             yield from draw_label(plan, label, size, repeat).tasks()
 
-
+# %% ../../nbs/evaluation/draws.ipynb #793a258d
 def count_tasks(plan: EvaluationPlan) -> int:
-    """Number of comparisons that `draw_tasks` gives."""
+    """Number of comparisons that `draw_tasks` gives.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> count_tasks(plan) == len(list(draw_tasks(plan)))
+    True
+    """
     settings, within = plan.settings, names_within_labels(plan)
     has_labels = plan.holdout.labels is not None
     searched = metrics_with(plan.names, negative_control=TRAINING_CELLS)
@@ -230,7 +304,19 @@ def count_tasks(plan: EvaluationPlan) -> int:
 
 
 def forest_work(plan: EvaluationPlan) -> int:
-    """Trees times cells of all forests, a measure of the time that the comparisons take."""
+    """Trees times cells of all forests, a measure of the time that the comparisons take.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> forest_work(plan)
+    33100
+    """
     settings = plan.settings
     for_all = settings.repeats * settings.forest_trees * plan.n
     for_labels = label_repeats(settings) * label_trees(settings) * sum(label_sizes(plan).values())

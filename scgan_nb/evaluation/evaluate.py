@@ -89,6 +89,18 @@ def evaluate_plan(plan: EvaluationPlan) -> dict[str, Metric]:
     Returns
     -------
     dict: metric -> Metric
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> found = evaluate_plan(plan)
+    >>> list(found), found["ks"].n, 0 < found["ks"].value < 1
+    (['mmd', 'ks'], 60, True)
     """
     settings = plan.settings
     measured = run_tasks(

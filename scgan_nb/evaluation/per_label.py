@@ -94,6 +94,14 @@ def add_labels_among_all(
         Of the draws of all cells.
     label_order : sequence of str
         Labels of the held-out cells; nothing is done if there are none.
+
+    Examples
+    --------
+    >>> draw = {"by_label": {"recall": {"a": 0.5}}, "labels": (np.array(["a", "a"]), None)}
+    >>> found = {"recall": Metric("recall", value=0.5)}
+    >>> add_labels_among_all(found, DrawResults([draw], [], []), ["a", "b"])
+    >>> found["recall"].by_label["a"]["value"], found["recall"].details
+    (0.5, {'too_small': ['b']})
     """
     for name in metrics_with(list(found), among_labels=True):
         metric = found[name]
@@ -131,6 +139,20 @@ def add_labels_alone(found: dict[str, Metric], measured: dict, plan: EvaluationP
     measured : dict
         (label, kind, repeat) -> dict of `measure_pair`.
     plan : EvaluationPlan
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["ks"], repeats=2))
+    >>> keys = [("CD4 T cells", kind, r) for kind in ("value", "positive_control") for r in (0, 1)]
+    >>> found = {"ks": Metric("ks", value=0.1)}
+    >>> add_labels_alone(found, {key: {"ks": 0.25} for key in keys}, plan)
+    >>> {label: entry["value"] for label, entry in found["ks"].by_label.items()}
+    {'CD4 T cells': 0.25}
     """
     if plan.generated.labels is None:
         return

@@ -98,9 +98,23 @@ def _common_fields(plan: EvaluationPlan, spec: MetricSpec) -> dict:
         "repeats": plan.settings.repeats,
     }
 
-
+# %% ../../nbs/evaluation/summary.ipynb #33665967
 def summarise_metric(name: str, plan: EvaluationPlan, results: DrawResults) -> Metric:
-    """Value, controls and intervals of the metric `name`, or the reason why it has none."""
+    """Value, controls and intervals of the metric `name`, or the reason why it has none.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> draws = [{"mmd": 0.02}, {"mmd": 0.04}]
+    >>> metric = summarise_metric("mmd", plan, DrawResults(draws, draws, [{"mmd": 0.5}]))
+    >>> round(metric.value, 3), metric.negative_control
+    (0.03, 0.5)
+    """
     spec = METRICS[name]
     common = _common_fields(plan, spec)
     if name in plan.excluded:

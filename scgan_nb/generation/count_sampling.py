@@ -81,6 +81,17 @@ def draw_depths(
     Raises
     ------
     ValueError as `given_depths`.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> cells = pbmc_example(100, 50)
+    >>> cells.obs = cells.obs.assign(cluster=cells.obs["cell_type"], n_counts=range(1000, 1100))
+    >>> depths = draw_depths(cells, 5)
+    >>> bool((depths >= 1000).all() and (depths < 1100).all())
+    True
+    >>> draw_depths(cells, 3, depth=700).tolist()
+    [700, 700, 700]
     """
     total = count_cells(plan)
     if depth is not None:
@@ -143,6 +154,14 @@ def thin_counts(counts: csr_matrix, depths: np.ndarray, rng: np.random.Generator
     counts : CSR int32 [cells, genes].
     depths : int64 [cells], the most counts that a cell may keep.
     rng : random numbers; used cell by cell, for cells with too many counts.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> counts = sp.csr_matrix(np.int32([[40, 60], [1, 2]]))
+    >>> thin_counts(counts, np.array([10, 10]), np.random.default_rng(0))
+    >>> counts.sum(axis=1).ravel().tolist()
+    [[10, 3]]
     """
     for i, (start, end) in enumerate(zip(counts.indptr[:-1], counts.indptr[1:], strict=True)):
         of_cell = counts.data[start:end]

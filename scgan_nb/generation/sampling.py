@@ -53,12 +53,30 @@ def collect_training_metadata(processed: AnnData) -> AnnData:
 
 # %% ../../nbs/generation/sampling.ipynb #cd5f63ee
 def label_names(training_metadata: AnnData) -> list[str]:
-    """The labels of a model, in label-id order."""
+    """The labels of a model, in label-id order.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> cells = pbmc_example(100, 50)
+    >>> cells.obs["cluster"] = cells.obs["cell_type"]
+    >>> label_names(cells)[:3]
+    ['CD4 T cells', 'CD14+ Monocytes', 'B cells']
+    """
     return list(training_metadata.obs["cluster"].cat.categories)
 
 
 def shares_of(training_metadata: AnnData) -> np.ndarray:
-    """Share of each label among the training cells, float64 [labels], in label-id order."""
+    """Share of each label among the training cells, float64 [labels], in label-id order.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> cells = pbmc_example(100, 50)
+    >>> cells.obs["cluster"] = cells.obs["cell_type"]
+    >>> shares_of(cells).round(2).tolist()
+    [0.4, 0.26, 0.11, 0.09, 0.06, 0.07, 0.01]
+    """
     codes = training_metadata.obs["cluster"].cat.codes
     cells = np.bincount(codes, minlength=len(label_names(training_metadata)))
     return cells / training_metadata.n_obs
@@ -78,6 +96,15 @@ def compiled_chunk(generator: Generator) -> Callable:
     -------
     A function of (seed pair int32 [2], labels int32 [`CHUNK`] or None). It returns the positive
     values of the chunk float32 [n] and their positions int64 [n] in the flattened chunk.
+
+    Examples
+    --------
+    >>> from scgan_nb.models.losses import key
+    >>> from scgan_nb.models.networks import Generator
+    >>> generator = Generator(genes=50, latent_dim=8, layers=[16], seed=0)
+    >>> values, positions = compiled_chunk(generator)(key(0, "cells", 0), None)
+    >>> round(float(values.numpy().sum()) / CHUNK)
+    20000
     """
     import tensorflow as tf
 
@@ -130,7 +157,13 @@ def chunk_to_csr(values: np.ndarray, positions: np.ndarray, cells: int, genes: i
 
 # %% ../../nbs/generation/sampling.ipynb #c30dd530
 def count_cells(plan: np.ndarray | int) -> int:
-    """Number of cells in a plan: label ids [cells], or the number itself."""
+    """Number of cells in a plan: label ids [cells], or the number itself.
+
+    Examples
+    --------
+    >>> count_cells(np.array([0, 0, 2])), count_cells(500)
+    (3, 500)
+    """
     return len(plan) if isinstance(plan, np.ndarray) else int(plan)
 
 # %% ../../nbs/generation/sampling.ipynb #ceefbb4a

@@ -25,12 +25,13 @@ from scgan_nb.generation.sampling import (
 if TYPE_CHECKING:
     import h5py
     from anndata import AnnData
+    from pandas import DataFrame
 
     from scgan_nb.models.networks import Generator
 
 # %% auto #0
 __all__ = ['CELLS_SCHEMA', 'FORMATS', 'CHUNKS_PER_WRITE', 'PlannedCells', 'plan_cells', 'generate_chunks', 'generate_cells',
-           'require_cell_format', 'write_cells', 'open_cell_file', 'append_rows', 'stream_cells']
+           'require_cell_format', 'open_cell_file', 'append_rows', 'stream_cells']
 
 # %% ../../nbs/generation/writing.ipynb #7792f2e3
 CELLS_SCHEMA = 1
@@ -42,6 +43,7 @@ class PlannedCells:
 
     Parameters
     ----------
+    generator : the `Generator` that will make them.
     labels : label ids int32 [cells]; the number of cells where the generator has no labels.
     real_depths : int64 [cells], library sizes of real cells with these labels.
     given_depths : int64 [cells], library sizes that the caller asks for; None for `real_depths`.
@@ -50,6 +52,7 @@ class PlannedCells:
     cells : AnnData [cells, genes] without X.
     """
 
+    generator: Generator
     labels: np.ndarray | int
     real_depths: np.ndarray
     given_depths: np.ndarray | None
@@ -73,14 +76,27 @@ def plan_cells(
     Parameters
     ----------
     generator : a trained `Generator`.
-    training_metadata, cells_no, depth, counts, seed, provenance : see `generate_cells`.
+    training_metadata : AnnData from `collect_training_metadata`.
+    cells_no : number of cells, one number per label, or {label: number}; see `plan_labels`.
+    depth : counts per cell; None draws real library sizes of each label.
+    counts : also draw `layers["counts"]`.
+    seed : seed of labels, noise, library sizes and counts.
+    provenance : further entries of `uns["scgan_nb"]` (plain values or text).
 
     Raises
     ------
     ValueError if no cells are asked for, or as `plan_labels` and `draw_depths`.
-    """
-    import anndata as ad
 
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> from scgan_nb.models.networks import Generator
+    >>> real = pbmc_example(100, 50)
+    >>> real.obs = real.obs.assign(cluster=real.obs["cell_type"], n_counts=1000.0)
+    >>> generator = Generator(50, latent_dim=8, layers=[16], clusters=len(label_names(real)))
+    >>> plan_cells(generator, real, {"B cells": 2, "NK cells": 1}).cells.obs["cluster"].tolist()
+    ['B cells', 'B cells', 'NK cells']
+    """
     names = label_names(training_metadata) if generator.clusters else None
     plan = plan_labels(cells_no, names, shares_of(training_metadata), seed)
     if not count_cells(plan):
@@ -90,12 +106,10 @@ def plan_cells(
     real = draw_depths(training_metadata, plan, None, seed)
     given = None if depth is None else draw_depths(training_metadata, plan, depth)
     note = {"depths": "real" if depth is None else "given"} if counts else {}
-    cells = ad.AnnData(
-        obs=_annotations(plan, names, (real if given is None else given) if counts else None),
-        var=training_metadata.var.copy(),
-        uns={"scgan_nb": _provenance(seed) | note | (provenance or {})},
-    )
-    return PlannedCells(plan, real, given, counts, seed, cells)
+    obs = _annotations(plan, names, (real if given is None else given) if counts else None)
+    said = _provenance(seed) | note | (provenance or {})
+    cells = _without_expression(obs, training_metadata.var, said)
+    return PlannedCells(generator, plan, real, given, counts, seed, cells)
 
 # %% ../../nbs/generation/writing.ipynb #11619099
 def _annotations(plan: np.ndarray | int, names: list[str] | None, depths: np.ndarray | None):
@@ -116,15 +130,19 @@ def _provenance(seed: int) -> dict:
 
     return {"schema": CELLS_SCHEMA, "version": version("scgan_nb"), "seed": seed}
 
+
+def _without_expression(obs: DataFrame, var: DataFrame, provenance: dict) -> AnnData:
+    "Generated cells whose X is still missing."
+    import anndata as ad
+
+    return ad.AnnData(obs=obs, var=var.copy(), uns={"scgan_nb": provenance})
+
 # %% ../../nbs/generation/writing.ipynb #1ee07b61
-def generate_chunks(
-    generator: Generator, planned: PlannedCells, progress: bool = False
-) -> Iterator[tuple]:
+def generate_chunks(planned: PlannedCells, progress: bool = False) -> Iterator[tuple]:
     """Generate planned cells in chunks.
 
     Parameters
     ----------
-    generator : a trained `Generator`.
     planned : from `plan_cells`.
     progress : show a progress bar that counts cells.
 
@@ -132,6 +150,17 @@ def generate_chunks(
     ------
     (profiles, counts): CSR float32 and CSR int32 [cells of the chunk, genes]; counts are None if
     none were planned.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> from scgan_nb.models.networks import Generator
+    >>> real = pbmc_example(100, 50)
+    >>> real.obs = real.obs.assign(cluster=real.obs["cell_type"], n_counts=1000.0)
+    >>> generator = Generator(50, latent_dim=8, layers=[16], clusters=len(label_names(real)))
+    >>> planned = plan_cells(generator, real, 600)
+    >>> [counts.shape for profiles, counts in generate_chunks(planned)]
+    [(512, 50), (88, 50)]
     """
     from tqdm.auto import tqdm
 
@@ -139,7 +168,7 @@ def generate_chunks(
     real, given = planned.real_depths, planned.given_depths
     start = 0
     with tqdm(total=len(real), desc="generating", unit="cell", disable=not progress) as bar:
-        for profiles in sample_profiles(generator, planned.labels, planned.seed):
+        for profiles in sample_profiles(planned.generator, planned.labels, planned.seed):
             rows = slice(start, start + profiles.shape[0])
             counts = None
             if planned.with_counts:
@@ -150,54 +179,37 @@ def generate_chunks(
             bar.update(profiles.shape[0])
 
 # %% ../../nbs/generation/writing.ipynb #8a7ac2a0
-def generate_cells(
-    generator: Generator,
-    training_metadata: AnnData,
-    cells_no: int | Sequence[int] | Mapping[str, int],
-    *,
-    depth: float | Sequence[float] | None = None,
-    counts: bool = True,
-    seed: int = 0,
-    provenance: dict | None = None,
-    progress: bool = False,
-) -> AnnData:
-    """Generate cells as an AnnData in memory.
+def generate_cells(planned: PlannedCells, progress: bool = False) -> AnnData:
+    """Generate planned cells as an AnnData in memory.
 
     Parameters
     ----------
-    generator : a trained `Generator`.
-    training_metadata : AnnData from `collect_training_metadata`.
-    cells_no : number of cells, one number per label, or {label: number}; see `plan_labels`.
-    depth : counts per cell; None draws real library sizes of each label.
-    counts : also draw `layers["counts"]`.
-    seed : seed of labels, noise, library sizes and counts.
-    provenance : further entries of `uns["scgan_nb"]` (plain values or text).
+    planned : from `plan_cells`.
     progress : show a progress bar.
 
     Returns
     -------
     AnnData [cells, genes] as in the table at the top.
 
-    Raises
-    ------
-    ValueError if no cells are asked for, or as `plan_labels` and `draw_depths`.
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> from scgan_nb.models.networks import Generator
+    >>> real = pbmc_example(100, 50)
+    >>> real.obs = real.obs.assign(cluster=real.obs["cell_type"], n_counts=1000.0)
+    >>> generator = Generator(50, latent_dim=8, layers=[16], clusters=len(label_names(real)))
+    >>> planned = plan_cells(generator, real, {"B cells": 2, "NK cells": 1}, depth=300)
+    >>> cells = generate_cells(planned)
+    >>> cells.shape, cells.layers["counts"].sum(axis=1).ravel().tolist()
+    ((3, 50), [[300, 300, 300]])
     """
     import scipy.sparse as sp
 
-    planned = plan_cells(
-        generator,
-        training_metadata,
-        cells_no,
-        depth=depth,
-        counts=counts,
-        seed=seed,
-        provenance=provenance,
-    )
-    profiles, drawn = zip(*generate_chunks(generator, planned, progress), strict=True)
-    cells = planned.cells
+    profiles, counts = zip(*generate_chunks(planned, progress), strict=True)
+    cells = planned.cells.copy()
     cells.X = sp.vstack(profiles, format="csr")
-    if counts:
-        cells.layers["counts"] = sp.vstack(drawn, format="csr")
+    if planned.with_counts:
+        cells.layers["counts"] = sp.vstack(counts, format="csr")
     return cells
 
 # %% ../../nbs/generation/writing.ipynb #bd5762f4
@@ -221,41 +233,23 @@ def require_cell_format(path: str | Path) -> Path:
         raise ValueError(f"cannot tell the format of {path.name!r}; end the name in .h5ad or .zarr")
     return path
 
-
-def write_cells(cells: AnnData, path: str | Path) -> Path:
-    """Write an AnnData to `.h5ad` or `.zarr`, atomically.
-
-    Parameters
-    ----------
-    cells : AnnData.
-    path : the file; its folder is made if necessary.
-
-    Returns
-    -------
-    The path.
-
-    Raises
-    ------
-    ValueError if the ending is neither.
-    """
-    from scgan_nb.core.files import atomic_path
-
-    path = require_cell_format(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        if path.suffix == ".zarr":
-            cells.write_zarr(temporary)
-        else:
-            cells.write_h5ad(temporary, compression="gzip")
-    return path
-
 # %% ../../nbs/generation/writing.ipynb #084d1e9b
 CHUNKS_PER_WRITE = 8
 
 
 @contextmanager
 def open_cell_file(path: Path, suffix: str) -> Iterator:
-    """Open a new HDF5 file (`.h5ad`) or zarr group (`.zarr`) for writing."""
+    """Open a new HDF5 file (`.h5ad`) or zarr group (`.zarr`) for writing.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with open_cell_file(Path(folder) / "cells.h5ad", ".h5ad") as file:
+    ...         file["answer"] = 42
+    ...         list(file)
+    ['answer']
+    """
     if suffix == ".zarr":
         import zarr
 
@@ -275,6 +269,18 @@ def append_rows(file: h5py.Group, place: str, matrices: list) -> None:
     file : an open h5py file or zarr group.
     place : for example "X" or "layers/counts".
     matrices : CSR matrices [cells, genes].
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> from anndata.io import read_elem
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with open_cell_file(Path(folder) / "cells.h5ad", ".h5ad") as file:
+    ...         for block in (sp.eye(2, 5), sp.eye(3, 5)):
+    ...             append_rows(file, "X", [block.tocsr()])
+    ...         read_elem(file["X"]).shape
+    (5, 5)
     """
     import scipy.sparse as sp
     from anndata.io import sparse_dataset, write_elem
@@ -287,27 +293,16 @@ def append_rows(file: h5py.Group, place: str, matrices: list) -> None:
     write_elem(file, place, rows, dataset_kwargs={"chunks": (1 << 18,)})
 
 # %% ../../nbs/generation/writing.ipynb #e685157a
-def stream_cells(
-    path: str | Path,
-    generator: Generator,
-    training_metadata: AnnData,
-    cells_no: int | Sequence[int] | Mapping[str, int],
-    *,
-    depth: float | Sequence[float] | None = None,
-    counts: bool = True,
-    seed: int = 0,
-    provenance: dict | None = None,
-    progress: bool = False,
-) -> Path:
-    """Generate cells into an `.h5ad` or `.zarr` file, in bounded memory.
+def stream_cells(path: str | Path, planned: PlannedCells, progress: bool = False) -> Path:
+    """Generate planned cells into an `.h5ad` or `.zarr` file, in bounded memory.
 
     The cells are those of `generate_cells`. The file appears complete or not at all.
 
     Parameters
     ----------
-    path : the file.
-    generator, training_metadata, cells_no, depth, counts, seed, provenance, progress : see
-        `generate_cells`.
+    path : the file; its folder is made if necessary.
+    planned : from `plan_cells`.
+    progress : show a progress bar.
 
     Returns
     -------
@@ -315,23 +310,28 @@ def stream_cells(
 
     Raises
     ------
-    ValueError if the ending is neither, or as `generate_cells`.
+    ValueError if the ending is neither.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> from scgan_nb.models.networks import Generator
+    >>> real = pbmc_example(100, 50)
+    >>> real.obs = real.obs.assign(cluster=real.obs["cell_type"], n_counts=1000.0)
+    >>> generator = Generator(50, latent_dim=8, layers=[16], clusters=len(label_names(real)))
+    >>> planned = plan_cells(generator, real, 7)
+    >>> import anndata as ad
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     ad.read_h5ad(stream_cells(f"{folder}/cells.h5ad", planned)).shape
+    (7, 50)
     """
     from scgan_nb.core.files import atomic_path
 
     path = require_cell_format(path)
-    planned = plan_cells(
-        generator,
-        training_metadata,
-        cells_no,
-        depth=depth,
-        counts=counts,
-        seed=seed,
-        provenance=provenance,
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open_cell_file(temporary, path.suffix) as file:
-        _write_chunks(file, planned, generate_chunks(generator, planned, progress))
+        _write_chunks(file, planned, generate_chunks(planned, progress))
     return path
 
 # %% ../../nbs/generation/writing.ipynb #45b8c23b

@@ -51,9 +51,11 @@ _F = TypeVar("_F", bound=Callable)
 def fill_from_preset(function: _F) -> _F:
     """Give each keyword that the caller leaves out the value of the preset.
 
+    `labels_key` gets that of a known data set (see `datasets.with_known_labels`).
+
     Parameters
     ----------
-    function : takes `preset` and settings as keywords.
+    function : takes a model, its cells, and as keywords `preset` and settings.
 
     Returns
     -------
@@ -62,18 +64,21 @@ def fill_from_preset(function: _F) -> _F:
     Examples
     --------
     >>> @fill_from_preset
-    ... def show(*, preset="minutes", latent_dim=64, batch_size=64, **settings):
+    ... def show(model, adata, *, preset="minutes", latent_dim=64, batch_size=64, **settings):
     ...     print(latent_dim, batch_size)
-    >>> show(preset="published", batch_size=32)
+    >>> show(None, "cells.h5ad", preset="published", batch_size=32)
     128 32
     """
 
     @functools.wraps(function)
-    def filled(*args, **given):
+    def filled(model, adata, **given):
+        from scgan_nb.data.datasets import with_known_labels
+
+        given = with_known_labels(adata, given)
         settings = with_preset(given.get("preset", DEFAULT_PRESET), given)
         if "valid_cells" not in given:
             settings["valid_cells"] = None  # the rule of `validation_cells` applies
-        return function(*args, **settings)
+        return function(model, adata, **settings)
 
     return cast(_F, filled)
 
@@ -516,11 +521,10 @@ class _Generation(_Training):
         ------
         ValueError if the model is not trained, or for labels and numbers that do not fit.
         """
-        from scgan_nb.generation.writing import generate_cells, stream_cells
+        from scgan_nb.generation.writing import generate_cells, plan_cells, stream_cells
 
         require_training(self, "generate")
-        make = generate_cells if path is None else functools.partial(stream_cells, path)
-        return make(
+        planned = plan_cells(
             self.gan.generator,
             self.training_metadata,
             cells_no,
@@ -528,8 +532,10 @@ class _Generation(_Training):
             counts=counts,
             seed=seed,
             provenance=provenance(self),
-            progress=progress,
         )
+        if path is None:
+            return generate_cells(planned, progress)
+        return stream_cells(path, planned, progress)
 
 # %% ../../nbs/workflow/api.ipynb #1d249d05
 def write_model(model: _State, folder: Path, optimizers: bool) -> None:
@@ -684,8 +690,8 @@ class ScGAN(_FromCounts):
     Parameters
     ----------
     adata : AnnData of raw counts [cells, genes], or a path that `read` takes.
-    labels_key : column of obs with labels; without it cells are clustered. A scGAN does not learn
-        from labels, but splits and library sizes respect them.
+    labels_key : column of obs with labels; by default those of the embedded data (`pbmc3k`), else
+        cells are clustered. A scGAN learns no labels; splits and library sizes respect them.
     preset : "minutes" (small networks, minutes on a CPU) or "published" (Marouf et al. 2020).
     seed : seed of clustering, split, weights, batches and noise.
     layer : layer that holds counts; None for `layers["counts"]`, else X.
@@ -733,8 +739,8 @@ class CscGAN(ScGAN):
 
     Parameters
     ----------
-    labels_key : column of obs with the labels; without it cells are clustered, and the clusters
-        ("0", "1", ...) are the labels.
+    labels_key : column of obs with the labels; without it the embedded data have their own, and
+        other cells are clustered: the clusters ("0", "1", ...) are the labels.
     adata, preset, seed, layer, settings, ... : all other parameters are those of `ScGAN`, with the
         same defaults.
 
@@ -742,8 +748,7 @@ class CscGAN(ScGAN):
     --------
     >>> from scgan_nb.data.examples import pbmc_example
     >>> model = CscGAN(pbmc_example(), labels_key="cell_type", critic_layers=[32])
-    >>> model = model.train(200, progress=False)  # doctest: +SKIP
-    >>> model.generate({"B cells": 5, "NK cells": 2}).shape  # doctest: +SKIP
+    >>> model.train(2, progress=False).generate({"B cells": 5, "NK cells": 2}).shape
     (7, 200)
     """
 
@@ -817,7 +822,7 @@ def _restore_model(stored: StoredModel) -> ScGAN:
     model._step, model._history = stored.step, stored.history
     return model
 
-
+# %% ../../nbs/workflow/api.ipynb #83e23b69
 def load(path: str | Path, adata: AnnData | str | Path | None = None) -> ScGAN:
     """Read a model that was saved, that is being trained, or that the original program trained.
 
@@ -839,7 +844,12 @@ def load(path: str | Path, adata: AnnData | str | Path | None = None) -> ScGAN:
 
     Examples
     --------
-    >>> model = load("pbmc")  # doctest: +SKIP
+    >>> import tempfile
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> model = ScGAN(pbmc_example(), labels_key="cell_type", gen_layers=[32], critic_layers=[32])
+    >>> folder = model.train(2, progress=False).save(f"{tempfile.mkdtemp()}/pbmc")
+    >>> load(folder).step
+    2
     """
     stored = read_model(path)
     model = _restore_model(stored)

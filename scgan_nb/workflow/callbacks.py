@@ -12,7 +12,7 @@ import numpy as np
 
 from ..evaluation.metrics import kernel_width, mmd, precision_recall, rf_auroc
 from ..evaluation.spaces import Space
-from ..generation.writing import generate_cells
+from ..generation.writing import generate_cells, plan_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +154,8 @@ def _generated(model: ScGAN, generator: Generator, codes: np.ndarray, seed: int)
     if generator.clusters:
         numbers = np.bincount(codes, minlength=len(model.labels)).tolist()
         asked = dict(zip(model.labels, numbers, strict=True))
-    return generate_cells(generator, model.training_metadata, asked, counts=False, seed=seed)
+    planned = plan_cells(generator, model.training_metadata, asked, counts=False, seed=seed)
+    return generate_cells(planned)
 
 # %% ../../nbs/workflow/callbacks.ipynb #0d329f12
 class Monitor:
@@ -241,7 +242,8 @@ class TsnePictures:
         conditional = bool(generator.clusters)
         asked = dict(real.obs["cluster"].value_counts()) if conditional else real.n_obs
         metadata = self.model.training_metadata
-        generated = generate_cells(generator, metadata, asked, counts=False, seed=seed)
+        planned = plan_cells(generator, metadata, asked, counts=False, seed=seed)
+        generated = generate_cells(planned)
         self.folder.mkdir(parents=True, exist_ok=True)
         return tsne_picture(
             self.folder / f"step_{trainer.step}.png",

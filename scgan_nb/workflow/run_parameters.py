@@ -246,11 +246,10 @@ def experiment_from_parameters(run: RunParameters) -> Experiment:
     >>> experiment.input_ds.highly_variable_genes, experiment.training.seed
     (500, 3)
     """
-    from scgan_nb.data.datasets import default_labels_key
+    from scgan_nb.data.datasets import with_known_labels
 
     given = given_settings(run)
-    if given.get("labels_key") is None and "res" not in given:
-        given["labels_key"] = default_labels_key(str(given["raw_input"]))
+    given = with_known_labels(str(given["raw_input"]), given)
     return experiment_of(**with_preset(run.values.get("preset", DEFAULT_PRESET), given))
 
 # %% ../../nbs/workflow/run_parameters.ipynb #370914e8

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..core.presets import preset_settings, setting_paths
+
 # %% auto #0
 __all__ = ['SCALES', 'Scale', 'scale_of']
 
@@ -50,19 +52,10 @@ class Scale:
 
 # %% ../../nbs/workflow/scales.ipynb #0a3609f3
 _SMALL_MODEL = {
-    "latent_dim": 64,
-    "gen_layers": [128, 256],
-    "critic_layers": [256, 128],
-    "critic_input": "log1p",
-    "batch_size": 64,
-    "critic_iters": 3,
-    "label_balance": 0.5,
-    "alpha_0": 3e-3,
-    "alpha_final": 1e-4,
-    "validation_freq": 0,
-    "summary_freq": 0,
-    "save_freq": 500,
-}
+    name: value
+    for name, value in preset_settings("minutes").items()
+    if setting_paths()[name][0] in ("model", "training")
+} | {"summary_freq": 0}
 _OWN_LABELS = {"labels_key": "cell_type", "res": None, "valid_cells": 0}
 
 # %% ../../nbs/workflow/scales.ipynb #896c3f71

@@ -122,6 +122,17 @@ def measure_activa(rounds: Rounds) -> ProtocolResult:
     Returns
     -------
     ProtocolResult; `about` has the numbers of genes and of marker genes.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.protocols.common import draw_rounds
+    >>> aligned = align(*split_example(60, 60), labels_key="cell_type")
+    >>> rounds = Rounds(aligned, draw_rounds(60, 60, 40, 1, seed=0), trees=5, n_jobs=1)
+    >>> result = measure_activa(rounds)
+    >>> list(result.values[0])
+    ['mmd', 'correlation_discrepancy', 'rf_auroc']
     """
     rounds = _different_draws(rounds)
     aligned, seed = rounds.aligned, rounds.seed

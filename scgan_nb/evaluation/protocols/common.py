@@ -280,6 +280,15 @@ def draws_with_controls(rounds: Rounds) -> dict:
     -------
     dict: ("value", round) -> (rows of generated cells, rows of held-out cells); ("control",
     round) -> (rows of training cells, rows of held-out cells), if there are enough training cells.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> aligned = align(*split_example(60, 60, 60), labels_key="cell_type")
+    >>> rounds = Rounds(aligned, draw_rounds(60, 60, 40, repeats=2, seed=0))
+    >>> list(draws_with_controls(rounds))
+    [('value', 0), ('value', 1), ('control', 0), ('control', 1)]
     """
     asked = {("value", r): draw for r, draw in enumerate(rounds.draws)}
     train = rounds.aligned.train
@@ -293,13 +302,25 @@ def draws_with_controls(rounds: Rounds) -> dict:
 
 
 def has_forest(key: tuple) -> bool:
-    """Whether the costly part is made for the key (kind, round): all values, the first control."""
+    """Whether the costly part is made for the key (kind, round): all values, the first control.
+
+    Examples
+    --------
+    >>> has_forest(("value", 1)), has_forest(("control", 0)), has_forest(("control", 1))
+    (True, True, False)
+    """
     kind, r = key[:2]
     return kind == "value" or r == 0
 
 
 def split_kinds(found: dict) -> tuple[list, list]:
-    """Entries of kind "value" and of kind "control", from a dict with keys (kind, round)."""
+    """Entries of kind "value" and of kind "control", from a dict with keys (kind, round).
+
+    Examples
+    --------
+    >>> split_kinds({("value", 0): 0.1, ("value", 1): 0.2, ("control", 0): 0.05})
+    ([0.1, 0.2], [0.05])
+    """
     return tuple([x for key, x in found.items() if key[0] == kind] for kind in ("value", "control"))
 
 # %% ../../../nbs/evaluation/protocols/common.ipynb #b0c300de
@@ -311,14 +332,31 @@ def logged_pair(aligned: AlignedCells, kind: str, rows: Any, holdout_rows: Any) 
     aligned : AlignedCells
     kind : "value" for generated cells, "control" for training cells
     rows, holdout_rows : int [n]
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> aligned = align(*split_example(60, 60, 60), labels_key="cell_type")
+    >>> generated, real = logged_pair(aligned, "value", np.arange(30), np.arange(40))
+    >>> generated.shape, real.shape
+    ((30, 200), (40, 200))
     """
     cells = aligned.generated if kind == "value" else aligned.train
     space = Space()
     return space.log(cells.x[rows]), space.log(aligned.holdout.x[holdout_rows])
 
-
+# %% ../../../nbs/evaluation/protocols/common.ipynb #dfb0b132
 def joint_components(x: Any, y: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """First 50 principal components of log1p `x` and `y` together, float32 [cells, 50] each."""
+    """First 50 principal components of log1p `x` and `y` together, float32 [cells, 50] each.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> x, y = (Space().log(cells.X) for cells in split_example(60, 40))
+    >>> [part.shape for part in joint_components(x, y, seed=0)]
+    [(60, 50), (40, 50)]
+    """
     joint = Space(50, seed=seed).fit_logged(sp.vstack([x, y]).tocsr())
     return joint.project(x), joint.project(y)
 
@@ -327,7 +365,16 @@ MOST_LEARNED = 5_000  # real cells that markers and labels are learned from
 
 
 def some_cells(cells: Cells, seed: int, most: int = MOST_LEARNED) -> Cells:
-    """`cells`, or `most` of them at random."""
+    """`cells`, or `most` of them at random.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> aligned = align(*split_example(60, 60, 60), labels_key="cell_type")
+    >>> some_cells(aligned.holdout, seed=0, most=25).x.shape
+    (25, 200)
+    """
     total = cells.x.shape[0]
     rng = np.random.default_rng([seed, 7])
     rows = np.sort(rng.choice(total, min(most, total), replace=False))

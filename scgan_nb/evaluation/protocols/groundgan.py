@@ -117,6 +117,17 @@ def measure_groundgan(rounds: Rounds) -> ProtocolResult:
     Returns
     -------
     ProtocolResult; `about` has the number of genes.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.protocols.common import draw_rounds
+    >>> aligned = align(*split_example(60, 60), labels_key="cell_type")
+    >>> rounds = Rounds(aligned, draw_rounds(60, 60, 40, 1, seed=0), trees=5, n_jobs=1)
+    >>> result = measure_groundgan(rounds)
+    >>> list(result.values[0])
+    ['cosine', 'euclid', 'mmd', 'milisi', 'rf_auroc']
     """
     generated, holdout, genes = _scaled_genes(rounds.aligned)
     pairs, seed = _pairs(rounds, generated, holdout), rounds.seed

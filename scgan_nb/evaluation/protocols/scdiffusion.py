@@ -181,6 +181,17 @@ def measure_scdiffusion(rounds: Rounds) -> ProtocolResult:
     -------
     ProtocolResult: spearman, pearson, mmd, ilisi, rf_auroc, and with labels knn_auroc and
     label_share; `about` has the number of genes.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.protocols.common import draw_rounds
+    >>> aligned = align(*split_example(60, 60), labels_key="cell_type")
+    >>> rounds = Rounds(aligned, draw_rounds(60, 60, 40, 1, seed=0), trees=5, n_jobs=1)
+    >>> result = measure_scdiffusion(rounds)
+    >>> list(result.values[0])
+    ['spearman', 'pearson', 'mmd', 'ilisi', 'rf_auroc', 'label_share']
     """
     aligned, seed = rounds.aligned, rounds.seed
     asked = draws_with_controls(rounds)
