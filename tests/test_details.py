@@ -301,6 +301,17 @@ def test_names_and_genes_of_compared_generators():
     assert "fewer than two genes in common" in error_message(compare, holdout, pair)
 
 
+def test_compared_metrics_have_a_table_of_labels():
+    from scgan_nb.reporting.compare import compare
+
+    holdout, *parts = split_example(300, 120, 120)
+    only = ["mmd", "correlation", "coverage", "label_agreement", "genes_per_cell"]
+    quick = {"n": 60, "repeats": 2, "fast": True, "pictures": False, "progress": False}
+    page = compare(holdout, dict(zip("ab", parts, strict=True)), only=only, **quick).html()
+    assert page.count("label by label") == 2
+    assert "Coverage, label by label" in page and "Label agreement, label by label" in page
+
+
 # --- papers, benchmarks
 
 

@@ -344,7 +344,7 @@ def test_compare_from_the_command_line(cells, tmp_path):
     assert losses["near_duplicate_share"] == ["generated"]
     assert len({g["metrics"]["mmd"]["positive_control"] for g in generators.values()}) == 1
     text = (tmp_path / "out" / "compare.html").read_text("utf-8")
-    assert text.count("label by label") == 2 and "Label agreement, label by label" in text
+    assert "Label agreement, label by label" in text
     shown = text.split("Coverage, label by label")[1].split("</table>")[0]
     for g in generators.values():
         assert f"{g['labels']['B cells']['coverage']['value']:.3f}" in shown
