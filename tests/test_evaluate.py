@@ -108,14 +108,16 @@ def faults(real, request):
 
 @pytest.mark.slow
 def test_real_cells_are_near_the_positive_control(faults):
-    assert {k: m.score for k, m in faults["real"].items() if not m.score > 0.8} == {}
-    assert all(is_near_positive_control(faults["real"][k]) for k in ("energy", "lisi"))
+    assert {k: m.score for k, m in faults["real"].items() if not m.score > 0.85} == {}
+    assert is_near_positive_control(faults["real"]["energy"], 1)
+    # LISI 1.873, lower end of the control's interval 1.868, standard error 0.007: twice the width
+    assert is_near_positive_control(faults["real"]["lisi"])
 
 
 @pytest.mark.slow
 def test_independent_genes_are_right_alone_and_wrong_together(faults):
     found = faults["independent"]
-    assert found["correlation"].score < 0.2 and found["gene_wasserstein"].score > 0.5
+    assert found["correlation"].score < 0.2 and found["gene_wasserstein"].score > 0.6
 
 
 @pytest.mark.slow
@@ -137,18 +139,24 @@ def test_a_lost_cell_type_is_named(faults, name, lost, metrics):
     Monocytes of another type are near by, and their wide neighbourhoods recall the lost ones.
     """
     found = faults[name]
-    assert found["precision"].score > 0.7
+    assert found["precision"].score > 0.85
+    assert found["coverage"].high < found["coverage"].positive_control
     for metric in metrics:
         others = remaining_share(found[metric])
         assert others.pop(lost) < 0.4 and min(others.values()) > 0.6, metric
+    if "recall" not in metrics:
+        # whether its interval reaches the control (0.967, 0.961, standard error 0.02) is chance
+        assert remaining_share(found["recall"])[lost] > 0.7
 
 
 @pytest.mark.slow
 def test_shuffled_genes_are_the_negative_control(faults):
     """They keep each gene's distribution."""
     found = faults["shuffled"]
-    assert max(found[k].score for k in ("mmd", "precision", "correlation")) < 0.25
-    assert found["gene_wasserstein"].score > 0.75
+    assert max(found[k].score for k in ("mmd", "correlation")) < 0.2
+    # expected 0; standard error 0.15, for the precision of shuffled cells depends on few hubs
+    assert found["precision"].score < 0.5
+    assert found["gene_wasserstein"].score > 0.85
 
 
 # --- forests
@@ -161,29 +169,42 @@ def test_a_forest_finds_independent_genes_within_labels(real):
 
     train, holdout = real
     copula, independent = (
-        evaluated(make(train, 300, seed=0), holdout, ["rf_auroc"], n=100, trees=TREES)["rf_auroc"]
+        evaluated(make(train, 300, seed=0), holdout, ["rf_auroc"], n=150, repeats=4, trees=TREES)
         for make in (gaussian_copula, independent_nb)
     )
-    # 100 + 100 cells: the standard error of an area is below 0.04 in one draw
-    assert abs(copula.positive_control - 0.5) < 0.15
+    copula, independent = copula["rf_auroc"], independent["rf_auroc"]
+    # standard errors 0.01 to 0.02; with 100 cells and two draws they were 0.03
+    assert copula.positive_control < 0.6 and copula.value < 0.7
     assert independent.value > 0.8 and independent.value > copula.value + 0.15
 
 
 @pytest.mark.slow
 def test_a_forest_recognises_repeated_cells(real):
-    """Real cells drawn once are like others. Of 60 cells, each drawn about four times, it has
-    seen copies."""
+    """Real cells drawn once are like others, for those drawn with replacement it has seen some.
+
+    Of 60 cells, each drawn about four times, it has seen copies of all.
+    """
     from scgan_nb.evaluation.baselines import resample
 
     train, holdout = real
-    once = train[np.random.default_rng(0).permutation(train.n_obs)[:250]]
-    often = resample(train[:60], 250, seed=0)
+    orders = [np.random.default_rng(seed).permutation(train.n_obs)[:400] for seed in range(2)]
+    kinds = {
+        "once": [train[order] for order in orders],
+        "again": [resample(train, 400, seed=seed) for seed in range(2)],
+        "often": [resample(train[:60], 250, seed=0)],
+    }
     options = {"repeats": 4, "trees": TREES, "labels_key": None}
-    once, often = (
-        evaluated(cells, holdout, ["rf_auroc"], **options)["rf_auroc"] for cells in (once, often)
-    )
-    assert abs(once.value - 0.5) < 0.12 and is_near_positive_control(once)
-    assert often.value > once.value + 0.15
+    found = {
+        kind: [evaluated(x, holdout, ["rf_auroc"], **options)["rf_auroc"] for x in cells]
+        for kind, cells in kinds.items()
+    }
+    for metric in found["once"] + found["again"]:
+        assert is_near_positive_control(metric, 1)
+    # standard errors: 0.035 of a score, 0.018 of a mean of two areas
+    assert all(metric.score > 0.85 for metric in found["once"])
+    once, again, often = (np.mean([m.value for m in of_kind]) for of_kind in found.values())
+    assert max(0.5, once) < again < 0.62
+    assert often > once + 0.15
 
 
 @pytest.mark.slow
@@ -199,12 +220,13 @@ def test_a_fault_in_one_label_is_found_there(pbmc):
     found = compute_metrics(pbmc[:1000], cells, pbmc[1000:1500], only=only, **options)
     forest, by_label = found["rf_auroc"], dict(found["rf_auroc"].by_label)
     spoilt = by_label.pop("B cells")
-    assert spoilt["value"] > 0.7 and spoilt["value"] > spoilt["positive_control"] + 0.15
-    assert abs(forest.value - 0.5) < 0.12 and len(by_label) >= 3
+    assert spoilt["value"] > 0.7 and spoilt["value"] > spoilt["positive_control"] + 0.2
+    # standard error of the mean of three areas 0.02
+    assert abs(forest.value - 0.5) < 0.1 and len(by_label) >= 3
     for found in by_label.values():
         assert found["low"] <= found["value"] <= found["high"] and 30 <= found["n"] <= 150
-        # 1 / sqrt(6 n) is at least the standard error of an area over n + n cells
-        assert abs(found["value"] - 0.5) < 5 / np.sqrt(6 * found["n"])
+        # 1 / sqrt(6 n) is the standard error of one area over n + n cells; this is a mean of three
+        assert abs(found["value"] - 0.5) < 3 / np.sqrt(6 * found["n"])
     small = set(cells.obs["cluster"]) - set(by_label) - {"B cells"}
     assert set(forest.details["too_small"]) == small and forest.details["trees"] == 100
 
@@ -213,19 +235,22 @@ def test_a_fault_in_one_label_is_found_there(pbmc):
 
 
 @pytest.mark.slow
-def test_the_positive_control_is_where_real_cells_fall(pbmc):
+def test_the_positive_control_is_where_real_cells_fall(shuffled_pbmc):
     """On average over ten divisions of the cells into three sets."""
-    only, part, gaps, inside = ["mmd", "energy", "label_mix", "lisi"], pbmc[:, ::5].copy(), [], []
+    only, gaps, inside = ["mmd", "energy", "label_mix", "lisi"], [], []
+    part = shuffled_pbmc(0.03)[:, ::5].copy()
     for seed in range(10):
         order = np.random.default_rng([7, seed]).permutation(part.n_obs)
-        third, holdout, train = (part[order[i : i + 800]] for i in (0, 800, 1600))
+        third, holdout, train = (part[order[i:j]] for i, j in ((0, 900), (900, 1800), (1800, 2200)))
         found = evaluated(third, holdout, only, train=train, repeats=3, seed=seed)
         gaps.append([found[k].value - found[k].positive_control for k in only])
         inside += [is_near_positive_control(found[k], 1) for k in only]
     gaps = np.array(gaps)
     error = gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
-    assert (np.abs(gaps.mean(axis=0)) < 5 * error).all()
-    assert np.mean(inside) > 0.8  # 0.95 are expected of 40
+    # four gaps with 9 degrees of freedom: chance exceeds 2.5 standard errors in 12 % of trials,
+    # and 4 in 1 %
+    assert (np.abs(gaps.mean(axis=0)) < 4 * error).all()
+    assert np.mean(inside) > 0.9
 
 
 def test_names_do_not_change_numbers(real):
@@ -258,7 +283,7 @@ def test_labels_in_the_order_of_another_mix(real):
         for match in (False, True)
     )
     assert all(is_alarm(as_is[k]) for k in ("label_share", "energy"))
-    assert all(is_near_positive_control(matched[k]) for k in ("mmd", "energy"))
+    assert all(is_near_positive_control(matched[k], 1) for k in ("mmd", "energy"))
     notes = {matched[k].note for k in ("label_share", "label_mix")}
     assert len(notes) == 1 and "real label mix" in notes.pop()
 
@@ -279,7 +304,7 @@ def test_processes_do_not_change_numbers(real, monkeypatch):
         assert json.dumps(metric.to_dict()) == json.dumps(together[name].to_dict())
     curve, area = alone["rf_auroc"].details, alone["rf_auroc"].value
     assert len(curve["fpr"]) == len(curve["tpr"]) == len(curve["tpr_positive_control"])
-    assert abs(np.trapezoid(curve["tpr"], curve["fpr"]) - area) < 0.05
+    assert abs(np.trapezoid(curve["tpr"], curve["fpr"]) - area) < 0.03
 
 
 # --- copies of training cells
@@ -302,15 +327,54 @@ def test_copies_are_found_with_few_held_out_cells(pbmc, fit_on):
         for make in (resample, gaussian_copula)
     )
     other_real = evaluated(pbmc[1900:2500], holdout, ALARMS, **options)
-    assert all(is_alarm(m) and m.score < 0.25 for m in copies.values())
-    assert 0.5 < copies["memorisation_share"].negative_control < 0.85
-    assert 0.5 < copies["membership_auroc"].negative_control < 0.95
+    assert all(is_alarm(m) for m in copies.values())
+    # the memorisation share is expected at its negative control: score 0, standard error 0.08
+    share = copies["memorisation_share"].score
+    assert share < 0.25 and all(m.score < 0.2 for k, m in copies.items() if k in ALARMS[1:])
+    assert 0.5 < copies["memorisation_share"].negative_control < 0.7
+    assert 0.5 < copies["membership_auroc"].negative_control < 0.8
     # a copula fitted to few cells is somewhat nearer to them, far less than copies are
     share, largest = copula["memorisation_share"].value, copies["memorisation_share"].value
     assert share < largest - 0.03 and other_real["memorisation_share"].score > 0.5
+    assert not any(is_alarm(m) for m in other_real.values())
     for found in (copula, other_real):
+        assert found["membership_auroc"].score > 0.8  # at least 0.87, standard error 0.025
+        assert found["near_duplicate_share"].score > 0.95 < found["nndr"].score
+    released = {"generated": 600, "real": 600 if fit_on == "train" else 300}
+    assert copies["membership_auroc"].details["released"] == released
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fit_on", ["train", "holdout"])
+def test_copies_are_copies_with_few_held_out_cells(pbmc, fit_on):
+    """Twice as many training cells as held-out ones: most copies do not meet their original.
+
+    The width of an interval of five draws varies by a third, so that the end of the interval of
+    the memorisation share is near 0.5 by chance. The means are compared instead: 0.58 for copies,
+    0.52 for a copula and 0.51 for other real cells, each with a standard error of 0.008.
+    """
+    from scgan_nb.evaluation.baselines import gaussian_copula, resample
+
+    train, holdout = pbmc[:1800], pbmc[1800:]
+    options = {"n": None, "repeats": 5, "train": train, "fit_on": fit_on}
+    copies, copula = (
+        evaluated(make(train, 600, seed=0), holdout, ALARMS, **options)
+        for make in (resample, gaussian_copula)
+    )
+    clean = evaluated(holdout[:300], holdout[300:], ALARMS, **options)
+    assert 0.5 < copies["memorisation_share"].negative_control < 0.7
+    assert 0.5 < copies["membership_auroc"].negative_control < 0.8
+    assert copies["memorisation_share"].value > 0.55
+    for name in ALARMS[1:]:
+        assert copies[name].score < 0.2 and is_alarm(copies[name])
+    for found in (copula, clean):
+        assert found["memorisation_share"].value < 0.55
+        assert not any(is_alarm(m) for name, m in found.items() if name in ALARMS[1:])
+        # standard error 0.1: copies differ from other cells by 0.07, a mean is known to 0.005
         assert found["membership_auroc"].score > 0.6
-        assert found["near_duplicate_share"].score > 0.9 < found["nndr"].score
+        assert found["near_duplicate_share"].score > 0.95 < found["nndr"].score
+    assert not is_alarm(clean["memorisation_share"])
+    assert all(m.score is None or m.score > 0.5 for m in clean.values())
     released = {"generated": 600, "real": 600 if fit_on == "train" else 300}
     assert copies["membership_auroc"].details["released"] == released
 
@@ -325,7 +389,8 @@ def test_donors_of_copied_cells_are_named(pbmc):
     only = ["membership_auroc", "near_duplicate_share"]
     found = evaluated(copies, holdout, only, train=train, donor_key="donor")
     details = found["membership_auroc"].details
-    assert min(details["by_donor"][d] for d in "ab") > 0.9 > 0.75 > details["by_donor"]["c"]
+    assert min(details["by_donor"][d] for d in "ab") > 0.95 > 0.7 > details["by_donor"]["c"]
+    assert details["donor_auroc"] > 0.6
     pairs = found["near_duplicate_share"].details["pairs"]
     rows = np.flatnonzero(train.obs["donor"] != "c")
     assert len(pairs) == 20 and all(rows[p["generated"]] == p["train"] for p in pairs)
@@ -355,4 +420,5 @@ def test_a_memoriser_of_mouse_cortex(shared):
         for x in (noisy, clean)
     )
     assert all(is_alarm(m) and m.score < 0.3 for m in caught.values())
+    assert not any(is_alarm(m) for m in spared.values())
     assert all(m.score is None or m.score > 0.5 for m in spared.values())

@@ -189,7 +189,9 @@ def test_the_headline_is_the_weighted_mean_of_the_scores(page):
     assert abs(100 * mean - found["headline"]) < 1e-9
     for name, term in terms.items():
         assert term["weight"] == 0 or found["metrics"][name]["score"] is not None
-    assert f"{found['headline']:.0f}<span> of 100" in (page / "report.html").read_text("utf-8")
+    text = (page / "report.html").read_text("utf-8")
+    assert f"{found['headline']:.0f}<span> of 100" in text
+    assert '<th scope="row">B cells' in text and "10,000" in text
 
 
 @pytest.mark.slow
@@ -213,6 +215,7 @@ def test_every_number_has_its_controls(page):
     assert labels["B cells"]["coverage"]["positive_control"] > 0.5
     assert set(metrics["membership_auroc"]["details"]["by_donor"]) == {"one", "two"}
     assert set(found["protocols"]["scdiffusion"]) >= {"metrics", "published", "differs"}
+    assert "scDiffusion, its example" in (page / "report.html").read_text("utf-8")
     assert found["schema"] == 3
 
 
@@ -227,7 +230,8 @@ def test_the_page_says_what_the_space_was_fitted_on(page, cells):
     asked = {"fit_on": "holdout", "match_labels": False, "trees": 20, "repeats": 2, "seed": 3}
     asked["fast"] = True
     assert {name: about[name] for name in asked} == asked
-    assert "(233 of 700)" in text and "fitted on the training cells" not in text
+    assert "fitted on a third of the held-out cells (233 of 700)" in text
+    assert "fitted on the training cells" not in text
 
     _, sets = cells
     options = {"only": ["mmd"], "repeats": 2, **QUIET}
@@ -340,6 +344,7 @@ def test_compare_from_the_command_line(cells, tmp_path):
     assert losses["near_duplicate_share"] == ["generated"]
     assert len({g["metrics"]["mmd"]["positive_control"] for g in generators.values()}) == 1
     text = (tmp_path / "out" / "compare.html").read_text("utf-8")
+    assert "Label agreement, label by label" in text
     shown = text.split("Coverage, label by label")[1].split("</table>")[0]
     for g in generators.values():
         assert f"{g['labels']['B cells']['coverage']['value']:.3f}" in shown
@@ -397,11 +402,15 @@ def test_depths_drawn_from_real_cells_are_no_merit(cells, tmp_path):
     for source in (tmp_path / "made.h5ad", tmp_path / "made.zarr", made):
         report = evaluate(sets["holdout"], source, **options)
         assert report.table().loc["library_size", "verdict"] == "by construction"
+        assert report.to_dict()["metrics"]["library_size"]["verdict"] == "by construction"
         sections = {heading: str(lines) for heading, lines in good_and_bad(report)}
         assert "Library size" not in sections.get("Good", "")
         assert "Library size" in sections["Not known"]
+        assert "Library size, by construction" in report.html()
+        assert "epths drawn from real cells" in sections["Not known"]
     other = evaluate(sets["holdout"], sets["generated"], **options)
     assert other.table().loc["library_size", "verdict"] != "by construction"
+    assert "by construction:" not in other.html()
 
 
 @pytest.mark.slow
