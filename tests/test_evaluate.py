@@ -344,7 +344,7 @@ def test_copies_are_found_with_few_held_out_cells(pbmc, fit_on):
     assert copies["membership_auroc"].details["released"] == released
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("fit_on", ["train", "holdout"])
 def test_copies_are_copies_with_few_held_out_cells(pbmc, fit_on):
     """Twice as many training cells as held-out ones: most copies do not meet their original.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 QUICK = {"labels_key": "cell_type", "fast": True, "n": 200}
 
 

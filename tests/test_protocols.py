@@ -467,7 +467,7 @@ def value_of(found, metric):
     return found["metrics"][metric]["value"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_groundgan_tells_real_from_independent(three_kinds):
     real, independent = (three_kinds["groundgan", kind] for kind in ("real", "independent"))
     for metric in ("cosine", "euclid", "mmd"):
@@ -478,7 +478,7 @@ def test_groundgan_tells_real_from_independent(three_kinds):
     assert real["about"]["genes"] == 1000
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_activa_tells_real_from_independent(three_kinds):
     real, independent = (three_kinds["activa", kind] for kind in ("real", "independent"))
     assert value_of(independent, "rf_auroc") > 0.9 > 0.65 > value_of(real, "rf_auroc")
@@ -487,7 +487,7 @@ def test_activa_tells_real_from_independent(three_kinds):
     assert abs(value_of(real, "mmd")) < 0.02 < value_of(independent, "mmd")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_scdiffusion_tells_real_from_independent(three_kinds):
     """Its correlations of means do not."""
     real, independent = (three_kinds["scdiffusion", kind] for kind in ("real", "independent"))
@@ -500,7 +500,7 @@ def test_scdiffusion_tells_real_from_independent(three_kinds):
     assert "label_share" not in independent["metrics"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_published_metrics_are_computed(three_kinds):
     from scgan_nb.evaluation.protocols.published import PUBLISHED
 
