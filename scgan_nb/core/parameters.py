@@ -182,6 +182,12 @@ class ModelParams(Block):
         extension=True,
     )
     lambd: float = setting(10, "weight of the gradient penalty", ge=0)
+    recipe: Annotated[Literal["marouf2020", "counts"], any_case("marouf2020", "counts")] = setting(
+        "marouf2020",
+        "marouf2020: the generator makes library-size normalised cells (as the original); "
+        "counts: it makes expected shares, from which counts are drawn during training",
+        extension=True,
+    )
 
 # %% ../../nbs/core/parameters.ipynb #62b67c26
 class LearningRate(Block):
@@ -239,6 +245,21 @@ class TrainingParams(OriginalTraining):
         le=1,
     )
     seed: Seed = setting(0, "seed of weights, noise and batches", extension=True)
+    thinning: float = setting(
+        0.2,
+        "recipe counts: at most this share of the molecules of a real cell is removed at random "
+        "each time that it is shown",
+        extension=True,
+        ge=0,
+        lt=1,
+    )
+    averaging: float = setting(
+        0.999,
+        "recipe counts: decay of the averaged weights of the generator, which make the cells",
+        extension=True,
+        ge=0,
+        lt=1,
+    )
     fake_labels: Literal["drawn", "real"] = setting(
         "drawn",
         "cscGAN: labels of the cells shown to the critic as generated: drawn by their shares "
@@ -369,6 +390,21 @@ class Experiment(Block):
     preprocessed: Preprocessed | None = setting(
         None, "facts about processed cells; written by processing"
     )
+
+    @model_validator(mode="after")
+    def _recipe_fits(self) -> Experiment:
+        if self.model.recipe == "counts" and self.training.xla:
+            raise ValueError(
+                "training.xla is true, but XLA cannot compile the draw of counts of "
+                "model.recipe counts; write xla false"
+            )
+        if self.model.recipe == "counts" and self.model.critic_input != "linear":
+            raise ValueError(
+                f"model.critic_input is {self.model.critic_input}, but with model.recipe counts "
+                "the critic sees counts in two views; leave critic_input out, or use the recipe "
+                "marouf2020 (preset minutes)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _same_library_size(self) -> Experiment:

@@ -21,6 +21,7 @@ from scgan_nb.generation.sampling import (
     sample_profiles,
     shares_of,
 )
+from .share_sampling import sample_counts, scaled_counts
 
 if TYPE_CHECKING:
     import h5py
@@ -138,6 +139,26 @@ def _without_expression(obs: DataFrame, var: DataFrame, provenance: dict) -> Ann
     return ad.AnnData(obs=obs, var=var.copy(), uns={"scgan_nb": provenance})
 
 # %% ../../nbs/generation/writing.ipynb #1ee07b61
+def _chunks_of_profiles(planned: PlannedCells, rng: np.random.Generator) -> Iterator[tuple]:
+    """Profiles of a generator of cells, and counts of them if they are planned."""
+    real, given, start = planned.real_depths, planned.given_depths, 0
+    for profiles in sample_profiles(planned.generator, planned.labels, planned.seed):
+        rows = slice(start, start + profiles.shape[0])
+        counts = None
+        if planned.with_counts:
+            asked = None if given is None else given[rows]
+            counts = draw_counts(profiles, real[rows], rng, asked)
+        yield profiles, counts
+        start = rows.stop
+
+
+def _chunks_of_shares(planned: PlannedCells, rng: np.random.Generator) -> Iterator[tuple]:
+    """Counts of a generator of shares, and the profiles that they make."""
+    depths = planned.real_depths, rng, planned.given_depths
+    for counts in sample_counts(planned.generator, planned.labels, *depths, planned.seed):
+        yield scaled_counts(counts, planned.generator.library_size), counts
+
+
 def generate_chunks(planned: PlannedCells, progress: bool = False) -> Iterator[tuple]:
     """Generate planned cells in chunks.
 
@@ -164,18 +185,11 @@ def generate_chunks(planned: PlannedCells, progress: bool = False) -> Iterator[t
     """
     from tqdm.auto import tqdm
 
-    rng = np.random.default_rng([planned.seed, 2])
-    real, given = planned.real_depths, planned.given_depths
-    start = 0
-    with tqdm(total=len(real), desc="generating", unit="cell", disable=not progress) as bar:
-        for profiles in sample_profiles(planned.generator, planned.labels, planned.seed):
-            rows = slice(start, start + profiles.shape[0])
-            counts = None
-            if planned.with_counts:
-                asked = None if given is None else given[rows]
-                counts = draw_counts(profiles, real[rows], rng, asked)
-            yield profiles, counts
-            start = rows.stop
+    total, shown = count_cells(planned.labels), not progress
+    recipe = _chunks_of_shares if planned.generator.makes_counts else _chunks_of_profiles
+    with tqdm(total=total, desc="generating", unit="cell", disable=shown) as bar:
+        for profiles, counts in recipe(planned, np.random.default_rng([planned.seed, 2])):
+            yield profiles, counts if planned.with_counts else None
             bar.update(profiles.shape[0])
 
 # %% ../../nbs/generation/writing.ipynb #8a7ac2a0

@@ -46,11 +46,6 @@ def _stacked(*parts: tf.Tensor) -> tf.Tensor:
     return tf.concat(parts, axis=0)
 
 
-def _masked(x: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
-    """`x` where the activation `h` is positive, else 0."""
-    return tf.raw_ops.ReluGrad(gradients=x, features=h)
-
-
 class _Forward(NamedTuple):
     """What the forward pass of the critic computed, rows: real, generated, mixed cells."""
 
@@ -72,19 +67,20 @@ def _forward(
         hot = _stacked(*rows)
     mixed = first_real + draws.alpha * (first_there - first_real)
     layers = critic.hidden
-    h = [tf.nn.relu(tf.nn.bias_add(_stacked(first[: 2 * cells], mixed), layers[0].biases))]
+    h = [critic.activate(tf.nn.bias_add(_stacked(first[: 2 * cells], mixed), layers[0].biases))]
     for layer in layers[1:]:
-        h.append(tf.nn.relu(layer(h[-1])))
+        h.append(critic.activate(layer(h[-1])))
     return _Forward(seen, hot, h, critic.score(h[-1], hot))
 
 # %% ../../nbs/models/fast_updates.ipynb #e14b764a
 def _backward(critic: Critic, forward: _Forward, d_score: tf.Tensor) -> list[tf.Tensor]:
-    """Derivatives by the layers' inputs before ReLU, first layer first; `d_score` [rows, 1]."""
+    """Derivatives by the activations' inputs, first layer first; `d_score` [rows, 1]."""
     h, layers = forward.h, critic.hidden
-    delta = [_masked(critic.score.derivative(forward.hot) * d_score, h[-1])]
+    last = critic.score.derivative(forward.hot) * d_score
+    delta = [critic.activation_gradient(last, h[-1])]
     for layer, below in zip(layers[:0:-1], h[-2::-1], strict=True):
         down = product(delta[0], layer.weights, critic.precision, transpose_b=True)
-        delta.insert(0, _masked(down, below))
+        delta.insert(0, critic.activation_gradient(down, below))
     return delta
 
 # %% ../../nbs/models/fast_updates.ipynb #dde43976
@@ -93,9 +89,10 @@ def _penalty_upward(
 ) -> list[tf.Tensor]:
     """The vectors q of the equation, one for each hidden layer, [cells, neurons]."""
     h, layers = forward.h, critic.hidden
-    q = [_masked(c * critic.first(g), h[0][2 * cells :])]
+    q = [critic.activation_gradient(c * critic.first(g), h[0][2 * cells :])]
     for layer, above in zip(layers[1:], h[1:], strict=True):
-        q.append(_masked(product(q[-1], layer.weights, critic.precision), above[2 * cells :]))
+        up = product(q[-1], layer.weights, critic.precision)
+        q.append(critic.activation_gradient(up, above[2 * cells :]))
     return q
 
 # %% ../../nbs/models/fast_updates.ipynb #5535f26d

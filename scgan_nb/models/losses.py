@@ -16,7 +16,7 @@ __all__ = ['STREAMS', 'SCALARS', 'key', 'Draws', 'draw', 'gradient_penalty', 'no
            'textbook_critic_gradients', 'textbook_generator_gradients']
 
 # %% ../../nbs/models/losses.ipynb #9004fff7
-STREAMS = {"critic": 1, "generator": 2, "label": 3, "mix": 4, "cells": 5, "probe": 6}
+STREAMS = {"critic": 1, "generator": 2, "label": 3, "mix": 4, "cells": 5, "probe": 6, "counts": 7}
 
 
 def key(seed: int, stream: str, count: int | tf.Tensor) -> tf.Tensor:

@@ -170,6 +170,7 @@ class Generator(Network):
     """
 
     scope = "generator"
+    makes_counts = False
 
     def __init__(
         self,
@@ -299,6 +300,7 @@ class Critic(Network):
     seed : seed of the initial weights.
     view : "linear" (as published) or "log1p": what the first layer sees of a cell.
     precision : of the factors of products, "float32" or "bfloat16".
+    leak : slope of the hidden layers' activation below zero; 0 for ReLU (as published).
     """
 
     scope = "critic"
@@ -312,9 +314,11 @@ class Critic(Network):
         seed: int = 0,
         view: str = "linear",
         precision: str = "float32",
+        leak: float = 0.0,
     ):
         super().__init__()
         self.genes, self.clusters, self.view, self.precision = genes, clusters, view, precision
+        self.leak = leak
         widths = list(enumerate(zip([genes, *layers], layers, strict=False)))
         self.hidden = [Dense(a, b, seed + i, precision=precision) for i, (a, b) in widths]
         self.score = LastStep(layers[-1], clusters, head, seed + len(layers))
@@ -328,11 +332,21 @@ class Critic(Network):
         """Product of seen cells with the first layer's weights, [cells, hidden], before bias."""
         return product(seen, self.hidden[0].weights, self.precision)
 
+    def activate(self, x: tf.Tensor) -> tf.Tensor:
+        """The activation of the hidden layers."""
+        return tf.nn.leaky_relu(x, self.leak) if self.leak else tf.nn.relu(x)
+
+    def activation_gradient(self, d: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
+        """Derivative by the input of the activation, from `d`, that by its output `h`."""
+        if self.leak:
+            return tf.raw_ops.LeakyReluGrad(gradients=d, features=h, alpha=self.leak)
+        return tf.raw_ops.ReluGrad(gradients=d, features=h)
+
     def rest(self, first: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """From `first` [cells, hidden] to scores [cells, 1]."""
-        h = tf.nn.relu(tf.nn.bias_add(first, self.hidden[0].biases))
+        h = self.activate(tf.nn.bias_add(first, self.hidden[0].biases))
         for dense in self.hidden[1:]:
-            h = tf.nn.relu(dense(h))
+            h = self.activate(dense(h))
         return self.score(h, one_hot(labels, self.clusters))
 
     def __call__(self, x: tf.Tensor, labels: Labels = None) -> tf.Tensor:

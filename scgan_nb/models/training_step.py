@@ -27,7 +27,7 @@ from .networks import Critic, Generator
 from .optimizers import Adam
 
 # %% auto #0
-__all__ = ['critic_gradients', 'generator_gradients', 'WGAN', 'compile_step']
+__all__ = ['critic_gradients', 'generator_gradients', 'WGAN', 'several_steps', 'compile_step']
 
 # %% ../../nbs/models/training_step.ipynb #89d7d1b2
 def _optimizers(generator: Generator, critic: Critic, settings, fast: bool) -> tuple[Adam, Adam]:
@@ -123,6 +123,11 @@ class WGAN(tf.Module):
         """Update the generator once, with random input `draws` and learning rate `rate`."""
         return _apply(self.generator_optimizer, generator_gradients(self, draws), rate)
 
+    @property
+    def sampler(self) -> Generator:
+        """The generator that makes the cells of a trained model."""
+        return self.generator
+
     def weights_by_name(self) -> dict[str, tf.Variable]:
         """Variables of both networks."""
         return self.generator.variables_by_name() | self.critic.variables_by_name()
@@ -155,6 +160,19 @@ def _compile_updates(gan: WGAN, jit: bool | None, real_labels: bool) -> Callable
     return updates
 
 # %% ../../nbs/models/training_step.ipynb #c7cabca1
+def several_steps(step: Callable) -> Callable:
+    """Compile a loop over a compiled step; see `step.several` in `compile_step`."""
+
+    @tf.function(reduce_retracing=True)  # one trace for any number of steps
+    def several(batches, number, rates):
+        scalars = {name: tf.constant(0.0) for name in SCALARS}
+        for i in tf.range(tf.shape(rates)[0]):
+            scalars = step(*next(batches), number + tf.cast(i, tf.int64), rates[i])
+        return scalars
+
+    return several
+
+
 def compile_step(
     gan: WGAN,
     cells: int,
@@ -195,12 +213,5 @@ def compile_step(
         draws = [draws_of("critic", number * iters + i) for i in range(iters)]
         return updates(real, labels, draws, draws_of("generator", number), rate, detail)
 
-    @tf.function(reduce_retracing=True)  # one trace for any number of steps
-    def several(batches, number, rates):
-        scalars = {name: tf.constant(0.0) for name in SCALARS}
-        for i in tf.range(tf.shape(rates)[0]):
-            scalars = step(*next(batches), number + tf.cast(i, tf.int64), rates[i])
-        return scalars
-
-    step.several = several
+    step.several = several_steps(step)
     return step

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ..models.count_step import CountGAN, compile_count_step
 from ..models.optimizers import learning_rate
 from ..models.training_step import WGAN, compile_step
 from scgan_nb.training.checkpoints import (
@@ -492,6 +493,8 @@ def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
 # %% ../../nbs/training/trainer.ipynb #b798d5db
 def _compiled(gan: WGAN, batches, shares: ArrayLike | None, settings: TrainingParams) -> Callable:
     """The compiled step for such batches, as the settings say."""
+    if isinstance(gan, CountGAN):
+        return compile_count_step(gan, settings.seed)
     options = {"jit": settings.xla or None, "real_labels": settings.fake_labels == "real"}
     return compile_step(gan, batches.batch_size, shares, settings.seed, **options)
 

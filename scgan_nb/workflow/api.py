@@ -34,14 +34,16 @@ from scgan_nb.workflow.model_files import (
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
 
     from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.training.trainer import Trainer
 
 # %% auto #0
 __all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
-           'current_name', 'history_table', 'describe_model', 'require_changeable', 'training_batches', 'make_trainer',
-           'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'write_model', 'model_of',
+           'current_name', 'history_table', 'describe_model', 'require_changeable', 'split_seed',
+           'library_sizes_of_records', 'batches_of', 'training_batches', 'make_trainer', 'require_own_job',
+           'note_new_moments', 'require_training', 'provenance', 'start_at_cells', 'write_model', 'model_of',
            'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
@@ -83,8 +85,10 @@ def fill_from_preset(function: _F) -> _F:
     return cast(_F, filled)
 
 # %% ../../nbs/workflow/api.ipynb #962a404d
-_FIXED_BY_NETWORKS = frozenset({"optimizer", "precision"})
-_FIXED_BY_TRAINING = frozenset({"batch_size", "seed", "label_balance", "fake_labels", "xla"})
+_FIXED_BY_NETWORKS = frozenset({"optimizer", "precision", "averaging"})
+_FIXED_BY_TRAINING = frozenset(
+    {"batch_size", "seed", "label_balance", "fake_labels", "xla", "thinning"}
+)
 
 # %% ../../nbs/workflow/api.ipynb #1bb6f1ff
 def change_training(training: TrainingParams, changes: dict) -> TrainingParams:
@@ -153,15 +157,11 @@ class _State:
     kind: str
 
     def __init__(self, experiment: Experiment, training_metadata: AnnData) -> None:
-        from scgan_nb.models.networks import build
-        from scgan_nb.models.training_step import WGAN
+        from scgan_nb.models.count_step import make_gan
 
         self.experiment, self.training_metadata = experiment, training_metadata
         model, training = experiment.model, experiment.training
-        networks = build(
-            model, training_metadata.n_vars, len(self.labels), training.seed, training.precision
-        )
-        self.gan = WGAN(*networks, training.optimizer, model.lambd)
+        self.gan = make_gan(model, training, training_metadata.n_vars, len(self.labels))
         self.trainer: Trainer | None = None
         self._processed: AnnData | Path | None = None
         self._in_record_order = True
@@ -312,17 +312,52 @@ def require_changeable(now: TrainingParams, asked: TrainingParams, has_trainer: 
             )
 
 # %% ../../nbs/workflow/api.ipynb #56db99d8
-def training_batches(model: ScGAN) -> MemoryBatches:
-    """Batches of the training cells of a model, a `MemoryBatches`."""
-    from scgan_nb.data.batches import MemoryBatches
+def split_seed(experiment: Experiment) -> int:
+    """The seed by which cells were split and written to records."""
+    return experiment.preprocessed.split_seed if experiment.preprocessed else 0
 
+
+def library_sizes_of_records(cells: AnnData, experiment: Experiment) -> np.ndarray:
+    """Library sizes of training cells in the order in which records give them, float [cells].
+
+    Parameters
+    ----------
+    cells : processed cells, with obs `n_counts` and `split`.
+    experiment : its settings.
+    """
+    sizes = cells.obs.loc[cells.obs["split"] == "train", "n_counts"].to_numpy()
+    return sizes[record_order(len(sizes), split_seed(experiment))]
+
+
+def batches_of(
+    model: ScGAN, x: csr_matrix, label_ids: np.ndarray, n_counts: np.ndarray
+) -> MemoryBatches:
+    """Batches of training cells, as the recipe of a model needs them.
+
+    Parameters
+    ----------
+    model : a `ScGAN`.
+    x, label_ids : scaled cells CSR float32 [cells, genes] with labels int32 [cells].
+    n_counts : library size of each cell, float [cells].
+    """
+    from scgan_nb.data.batches import MemoryBatches
+    from scgan_nb.data.count_batches import CountBatches
+
+    training = model.experiment.training
+    options = training.batch_size, training.seed, model.balance
+    if model.experiment.model.recipe == "counts":
+        size = model.experiment.input_ds.library_size
+        return CountBatches(x, n_counts, size, label_ids, *options, training.thinning)
+    return MemoryBatches(x, label_ids, *options)
+
+
+def training_batches(model: ScGAN) -> MemoryBatches:
+    """Batches of the training cells of a model; see `batches_of`."""
     train = model.cells("train")
     if model._in_record_order:
-        done = model.experiment.preprocessed
-        train = train[record_order(train.n_obs, done.split_seed if done else 0)]
+        train = train[record_order(train.n_obs, split_seed(model.experiment))]
     label_ids = train.obs["cluster"].cat.codes.to_numpy().astype(np.int32)
-    training = model.experiment.training
-    return MemoryBatches(train.X, label_ids, training.batch_size, training.seed, model.balance)
+    return batches_of(model, train.X, label_ids, train.obs["n_counts"].to_numpy())
 
 
 def make_trainer(model: ScGAN, batches: MemoryBatches | None = None) -> Trainer:
@@ -525,7 +560,7 @@ class _Generation(_Training):
 
         require_training(self, "generate")
         planned = plan_cells(
-            self.gan.generator,
+            self.gan.sampler,
             self.training_metadata,
             cells_no,
             depth=depth,
@@ -538,6 +573,15 @@ class _Generation(_Training):
         return stream_cells(path, planned, progress)
 
 # %% ../../nbs/workflow/api.ipynb #1d249d05
+def start_at_cells(model: _RealCells) -> None:
+    """Begin the networks of the recipe "counts" at the training cells of a new model."""
+    from scgan_nb.models.count_step import CountGAN
+
+    if isinstance(model.gan, CountGAN):
+        train = model.cells("train")
+        model.gan.start_from(train.X, train.obs["n_counts"].to_numpy())
+
+
 def write_model(model: _State, folder: Path, optimizers: bool) -> None:
     """Write settings, training metadata and weights into a folder, without older checkpoints.
 
@@ -610,6 +654,7 @@ class _Storage(_Generation):
 
         model = model_of(experiment, collect_training_metadata(processed))
         model.processed, model._in_record_order = processed, False
+        start_at_cells(model)
         return model
 
 # %% ../../nbs/workflow/api.ipynb #0b8d2777
@@ -640,6 +685,7 @@ def start_from_counts(
     experiment = experiment.model_copy(update={"preprocessed": done})
     _State.__init__(model, experiment, collect_training_metadata(processed))
     model._processed = processed
+    start_at_cells(model)
 
 # %% ../../nbs/workflow/api.ipynb #2ea6c525
 class _FromCounts(_Storage):

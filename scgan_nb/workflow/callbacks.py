@@ -206,7 +206,7 @@ class Monitor:
         return self.measure_cells(cells.X)
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        return self.measure(trainer.gan.generator)
+        return self.measure(trainer.gan.sampler)
 
 # %% ../../nbs/workflow/callbacks.ipynb #abb2b1ac
 MAP_CELLS = 2_000
@@ -235,7 +235,7 @@ class TsnePictures:
     def __call__(self, trainer: Trainer) -> Path:
         from scgan_nb.reporting.cell_maps import CellMap, tsne_picture
 
-        seed, generator = trainer.settings.seed, trainer.gan.generator
+        seed, generator = trainer.settings.seed, trainer.gan.sampler
         if self.map is None:
             self.map = CellMap(self.model.cells("train"), seed=seed, max_cells=MAP_CELLS)
         real = self.model.cells("valid")

@@ -269,8 +269,8 @@ def _callbacks(model: ScGAN, job: Path) -> list[Callable]:
 
 def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
     "The model of a processed folder and its trainer, at the step where training goes on."
-    from scgan_nb.data.batches import MemoryBatches, open_records
-    from scgan_nb.workflow.api import ScGAN
+    from scgan_nb.data.batches import open_records
+    from scgan_nb.workflow.api import ScGAN, batches_of, library_sizes_of_records
 
     training, job = settings.training, folder / "job"
     cells, _ = load_processed(folder)
@@ -278,7 +278,8 @@ def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
         folder / "TF_records", "train", settings.preprocessed.genes_no, training.in_memory_gb
     )
     model = ScGAN.from_processed(cells, settings)
-    batches = MemoryBatches(x, label_ids, training.batch_size, training.seed, model.balance)
+    n_counts = library_sizes_of_records(cells, settings)
+    batches = batches_of(model, x, label_ids, n_counts)
     trainer = model.prepare(job, _callbacks(model, job), name=folder.name, batches=batches)
     start_from(trainer, training.checkpoint, folder)
     return model, trainer
