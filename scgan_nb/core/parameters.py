@@ -29,8 +29,8 @@ Size = Annotated[int, Field(ge=1)]
 
 # %% auto #0
 __all__ = ['Seed', 'Size', 'Clustering', 'Filtering', 'Split', 'OriginalInput', 'InputDs', 'ModelParams', 'LearningRate',
-           'Optimizer', 'OriginalTraining', 'TrainingParams', 'CellNumbers', 'Scaling', 'Preprocessed', 'Experiment',
-           'ExpParam', 'ExperimentFile', 'describe']
+           'Optimizer', 'OriginalTraining', 'CountTraining', 'TrainingParams', 'CellNumbers', 'Scaling', 'Preprocessed',
+           'Experiment', 'ExpParam', 'ExperimentFile', 'describe']
 
 # %% ../../nbs/core/parameters.ipynb #f5864175
 class Clustering(Block):
@@ -232,19 +232,10 @@ class OriginalTraining(Block):
         50, "TensorBoard summaries are written every so many steps", "steps", ge=0
     )
 
-# %% ../../nbs/core/parameters.ipynb #0bed3f90
-class TrainingParams(OriginalTraining):
-    """How the networks learn."""
+# %% ../../nbs/core/parameters.ipynb #cf5a0453
+class CountTraining(OriginalTraining):
+    """Settings of the recipe "counts"."""
 
-    label_balance: float = setting(
-        0,
-        "share of labels in training batches: 0, as in the data (as the original); "
-        "1, all equally often; rare labels are learned sooner",
-        extension=True,
-        ge=0,
-        le=1,
-    )
-    seed: Seed = setting(0, "seed of weights, noise and batches", extension=True)
     thinning: float = setting(
         0.2,
         "recipe counts: at most this share of the molecules of a real cell is removed at random "
@@ -260,6 +251,20 @@ class TrainingParams(OriginalTraining):
         ge=0,
         lt=1,
     )
+
+# %% ../../nbs/core/parameters.ipynb #0bed3f90
+class TrainingParams(CountTraining):
+    """How the networks learn."""
+
+    label_balance: float = setting(
+        0,
+        "share of labels in training batches: 0, as in the data (as the original); "
+        "1, all equally often; rare labels are learned sooner",
+        extension=True,
+        ge=0,
+        le=1,
+    )
+    seed: Seed = setting(0, "seed of weights, noise and batches", extension=True)
     fake_labels: Literal["drawn", "real"] = setting(
         "drawn",
         "cscGAN: labels of the cells shown to the critic as generated: drawn by their shares "

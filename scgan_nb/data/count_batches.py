@@ -69,30 +69,8 @@ def require_whole_numbers(values: np.ndarray) -> None:
 CHECKED_CELLS = 1_000
 
 
-class CountBatches(MemoryBatches):
-    """Numbered, shuffled batches of counts.
-
-    Parameters
-    ----------
-    x : CSR float32 [cells, genes], training cells scaled to `library_size`.
-    n_counts : library size of each cell in counts, float [cells].
-    library_size : counts per cell in `x`.
-    labels, batch_size, seed, balance : see `MemoryBatches`.
-    thinning : largest share of molecules to remove, see `thin_cells`; 0 for none.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of cells differ, or x and `n_counts` do not give whole numbers (the first
-        1,000 cells are checked).
-
-    Examples
-    --------
-    >>> x = np.float32([[0.5, 0.5], [0.25, 0.75]])
-    >>> batches = CountBatches(x, [2, 4], 1.0, batch_size=2, thinning=0.0)
-    >>> sorted(batches.batch(0)[0].tolist())
-    [[1.0, 1.0], [1.0, 3.0]]
-    """
+class _CountCells(MemoryBatches):
+    """Training cells as counts; parameters as `CountBatches`."""
 
     def __init__(
         self,
@@ -126,6 +104,32 @@ class CountBatches(MemoryBatches):
         counts = self._scaled(rows)
         np.rint(counts.data, out=counts.data)
         return counts
+
+# %% ../../nbs/data/count_batches.ipynb #5dd54c3a
+class CountBatches(_CountCells):
+    """Numbered, shuffled batches of counts.
+
+    Parameters
+    ----------
+    x : CSR float32 [cells, genes], training cells scaled to `library_size`.
+    n_counts : library size of each cell in counts, float [cells].
+    library_size : counts per cell in `x`.
+    labels, batch_size, seed, balance : see `MemoryBatches`.
+    thinning : largest share of molecules to remove, see `thin_cells`; 0 for none.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of cells differ, or x and `n_counts` do not give whole numbers (the first
+        1,000 cells are checked).
+
+    Examples
+    --------
+    >>> x = np.float32([[0.5, 0.5], [0.25, 0.75]])
+    >>> batches = CountBatches(x, [2, 4], 1.0, batch_size=2, thinning=0.0)
+    >>> sorted(batches.batch(0)[0].tolist())
+    [[1.0, 1.0], [1.0, 3.0]]
+    """
 
     def group(self, i: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Batches `i * size` to `(i + 1) * size - 1` of thinned counts, stacked."""

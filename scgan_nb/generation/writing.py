@@ -158,7 +158,7 @@ def _chunks_of_shares(planned: PlannedCells, rng: np.random.Generator) -> Iterat
     for counts in sample_counts(planned.generator, planned.labels, *depths, planned.seed):
         yield scaled_counts(counts, planned.generator.library_size), counts
 
-
+# %% ../../nbs/generation/writing.ipynb #ca912f8f
 def generate_chunks(planned: PlannedCells, progress: bool = False) -> Iterator[tuple]:
     """Generate planned cells in chunks.
 

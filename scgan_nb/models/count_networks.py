@@ -42,17 +42,8 @@ class DepthScale(tf.Module):
         return ((tf.math.log(tf.maximum(depths, 1.0)) - self.mean) / self.sd)[:, None]
 
 # %% ../../nbs/models/count_networks.ipynb #0f74e6e1
-class ShareGenerator(Network):
-    """Noise, labels and library sizes to expected shares of the genes.
-
-    Parameters
-    ----------
-    genes, latent_dim : genes of a cell; length of the noise vector.
-    layers : neurons of the hidden layers.
-    library_size : total to which generated counts are scaled in X; None leaves counts.
-    clusters, norm, seed, precision : see `networks.Generator`.
-    scope : first part of the names of the variables.
-    """
+class _ShareLayers(Network):
+    """The layers of a `ShareGenerator`, with its parameters."""
 
     makes_counts = True
 
@@ -82,6 +73,19 @@ class ShareGenerator(Network):
         self.depth_scale.start_from(depths)
         expression = np.asarray(x.sum(axis=0), np.float64).ravel() + 1.0
         self.output.biases.assign(np.log(expression / expression.sum()).astype(np.float32))
+
+# %% ../../nbs/models/count_networks.ipynb #0704bfa6
+class ShareGenerator(_ShareLayers):
+    """Noise, labels and library sizes to expected shares of the genes.
+
+    Parameters
+    ----------
+    genes, latent_dim : genes of a cell; length of the noise vector.
+    layers : neurons of the hidden layers.
+    library_size : total to which generated counts are scaled in X; None leaves counts.
+    clusters, norm, seed, precision : see `networks.Generator`.
+    scope : first part of the names of the variables.
+    """
 
     def hidden_of(
         self,

@@ -18,7 +18,7 @@ from scgan_nb.models.count_networks import (
     generated_views,
 )
 from .losses import Draws, Update, draw, key
-from .networks import Critic, Labels, build
+from .networks import Critic, Labels, Network, build
 from .training_step import WGAN, several_steps
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['CountGAN', 'compile_count_step', 'make_gan']
+__all__ = ['CountGAN', 'compile_count_step', 'sampler_of', 'make_gan']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
 class CountGAN(WGAN):
@@ -51,11 +51,6 @@ class CountGAN(WGAN):
     ):
         super().__init__(generator, critic, optimizer, lambd)
         self.averaged, self.averaging = averaged, averaging
-
-    @property
-    def sampler(self) -> ShareGenerator:
-        """The generator with averaged weights."""
-        return self.averaged
 
     def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
         """Begin both generators at training cells; see `ShareGenerator.start_from`."""
@@ -152,6 +147,11 @@ def compile_count_step(gan: CountGAN, seed: int = 0) -> Callable:
     return step
 
 # %% ../../nbs/models/count_step.ipynb #a01a910b
+def sampler_of(gan: WGAN) -> Network:
+    """The generator that makes the cells of a trained model: the averaged one, if there is one."""
+    return gan.averaged if isinstance(gan, CountGAN) else gan.generator
+
+
 def make_gan(model: ModelParams, training: TrainingParams, genes: int, clusters: int) -> WGAN:
     """The networks and optimizers of a model, of the recipe that it names.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from .layers import one_hot, product
 from .losses import Draws, Update, critic_scalars, norms
-from .networks import Critic, Generator
+from .networks import Critic, Generator, activate, activation_gradient
 
 # %% auto #0
 __all__ = ['generated_batches', 'fast_critic_gradients', 'fast_generator_gradients']
@@ -67,9 +67,10 @@ def _forward(
         hot = _stacked(*rows)
     mixed = first_real + draws.alpha * (first_there - first_real)
     layers = critic.hidden
-    h = [critic.activate(tf.nn.bias_add(_stacked(first[: 2 * cells], mixed), layers[0].biases))]
+    inputs = tf.nn.bias_add(_stacked(first[: 2 * cells], mixed), layers[0].biases)
+    h = [activate(inputs, critic.leak)]
     for layer in layers[1:]:
-        h.append(critic.activate(layer(h[-1])))
+        h.append(activate(layer(h[-1]), critic.leak))
     return _Forward(seen, hot, h, critic.score(h[-1], hot))
 
 # %% ../../nbs/models/fast_updates.ipynb #e14b764a
@@ -77,10 +78,10 @@ def _backward(critic: Critic, forward: _Forward, d_score: tf.Tensor) -> list[tf.
     """Derivatives by the activations' inputs, first layer first; `d_score` [rows, 1]."""
     h, layers = forward.h, critic.hidden
     last = critic.score.derivative(forward.hot) * d_score
-    delta = [critic.activation_gradient(last, h[-1])]
+    delta = [activation_gradient(last, h[-1], critic.leak)]
     for layer, below in zip(layers[:0:-1], h[-2::-1], strict=True):
         down = product(delta[0], layer.weights, critic.precision, transpose_b=True)
-        delta.insert(0, critic.activation_gradient(down, below))
+        delta.insert(0, activation_gradient(down, below, critic.leak))
     return delta
 
 # %% ../../nbs/models/fast_updates.ipynb #dde43976
@@ -89,10 +90,10 @@ def _penalty_upward(
 ) -> list[tf.Tensor]:
     """The vectors q of the equation, one for each hidden layer, [cells, neurons]."""
     h, layers = forward.h, critic.hidden
-    q = [critic.activation_gradient(c * critic.first(g), h[0][2 * cells :])]
+    q = [activation_gradient(c * critic.first(g), h[0][2 * cells :], critic.leak)]
     for layer, above in zip(layers[1:], h[1:], strict=True):
         up = product(q[-1], layer.weights, critic.precision)
-        q.append(critic.activation_gradient(up, above[2 * cells :]))
+        q.append(activation_gradient(up, above[2 * cells :], critic.leak))
     return q
 
 # %% ../../nbs/models/fast_updates.ipynb #5535f26d

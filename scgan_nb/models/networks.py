@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['Labels', 'Network', 'HiddenLayers', 'hidden_of_batches', 'finished_cells', 'generator_names', 'Generator', 'Head',
-           'LastStep', 'critic_names', 'Critic', 'build']
+           'LastStep', 'activate', 'activation_gradient', 'critic_names', 'Critic', 'build']
 
 # %% ../../nbs/models/networks.ipynb #be134294
 def _variables_of(module: tf.Module) -> list[tf.Variable]:
@@ -41,6 +41,7 @@ class Network(tf.Module):
     """A stack of named layers."""
 
     scope: str
+    makes_counts = False
     named_layers: dict[str, list[tf.Module]]
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
@@ -170,7 +171,6 @@ class Generator(Network):
     """
 
     scope = "generator"
-    makes_counts = False
 
     def __init__(
         self,
@@ -279,6 +279,18 @@ class LastStep(tf.Module):
             found[self.by_cluster.weights.ref()] = summed[:, :, None]
         return found
 
+# %% ../../nbs/models/networks.ipynb #c8a55f61
+def activate(x: tf.Tensor, leak: float) -> tf.Tensor:
+    """ReLU, or a leaky one with slope `leak` below zero."""
+    return tf.nn.leaky_relu(x, leak) if leak else tf.nn.relu(x)
+
+
+def activation_gradient(d: tf.Tensor, h: tf.Tensor, leak: float) -> tf.Tensor:
+    """Derivative by the input of `activate`, from `d`, that by its output `h`."""
+    if leak:
+        return tf.raw_ops.LeakyReluGrad(gradients=d, features=h, alpha=leak)
+    return tf.raw_ops.ReluGrad(gradients=d, features=h)
+
 # %% ../../nbs/models/networks.ipynb #fba4a11a
 def critic_names(hidden: list[Dense], last: LastStep) -> dict[str, list[tf.Module]]:
     """The layers of a critic under the names of an original checkpoint."""
@@ -296,11 +308,8 @@ class Critic(Network):
     Parameters
     ----------
     genes, layers : genes of a cell; neurons of the hidden layers.
-    clusters, head : see `LastStep`.
-    seed : seed of the initial weights.
-    view : "linear" (as published) or "log1p": what the first layer sees of a cell.
-    precision : of the factors of products, "float32" or "bfloat16".
-    leak : slope of the hidden layers' activation below zero; 0 for ReLU (as published).
+    clusters, head, seed : see `LastStep`.
+    view, precision, leak : "linear" or "log1p", see `see`; see `layers.product`, `activate`.
     """
 
     scope = "critic"
@@ -332,21 +341,11 @@ class Critic(Network):
         """Product of seen cells with the first layer's weights, [cells, hidden], before bias."""
         return product(seen, self.hidden[0].weights, self.precision)
 
-    def activate(self, x: tf.Tensor) -> tf.Tensor:
-        """The activation of the hidden layers."""
-        return tf.nn.leaky_relu(x, self.leak) if self.leak else tf.nn.relu(x)
-
-    def activation_gradient(self, d: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
-        """Derivative by the input of the activation, from `d`, that by its output `h`."""
-        if self.leak:
-            return tf.raw_ops.LeakyReluGrad(gradients=d, features=h, alpha=self.leak)
-        return tf.raw_ops.ReluGrad(gradients=d, features=h)
-
     def rest(self, first: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """From `first` [cells, hidden] to scores [cells, 1]."""
-        h = self.activate(tf.nn.bias_add(first, self.hidden[0].biases))
+        h = activate(tf.nn.bias_add(first, self.hidden[0].biases), self.leak)
         for dense in self.hidden[1:]:
-            h = self.activate(dense(h))
+            h = activate(dense(h), self.leak)
         return self.score(h, one_hot(labels, self.clusters))
 
     def __call__(self, x: tf.Tensor, labels: Labels = None) -> tf.Tensor:

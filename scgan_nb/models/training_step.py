@@ -123,11 +123,6 @@ class WGAN(tf.Module):
         """Update the generator once, with random input `draws` and learning rate `rate`."""
         return _apply(self.generator_optimizer, generator_gradients(self, draws), rate)
 
-    @property
-    def sampler(self) -> Generator:
-        """The generator that makes the cells of a trained model."""
-        return self.generator
-
     def weights_by_name(self) -> dict[str, tf.Variable]:
         """Variables of both networks."""
         return self.generator.variables_by_name() | self.critic.variables_by_name()
@@ -172,7 +167,7 @@ def several_steps(step: Callable) -> Callable:
 
     return several
 
-
+# %% ../../nbs/models/training_step.ipynb #619079f1
 def compile_step(
     gan: WGAN,
     cells: int,

@@ -350,7 +350,7 @@ def batches_of(
         return CountBatches(x, n_counts, size, label_ids, *options, training.thinning)
     return MemoryBatches(x, label_ids, *options)
 
-
+# %% ../../nbs/workflow/api.ipynb #6a31fd1f
 def training_batches(model: ScGAN) -> MemoryBatches:
     """Batches of the training cells of a model; see `batches_of`."""
     train = model.cells("train")
@@ -545,8 +545,7 @@ class _Generation(_Training):
         depth : counts per cell, one number or one for each; None draws the library sizes of real
             cells with the same label.
         counts : also draw integer counts, `layers["counts"]`.
-        seed : seed of the cells.
-        progress : show a progress bar.
+        seed, progress : seed of the cells; show a progress bar.
 
         Returns
         -------
@@ -557,10 +556,11 @@ class _Generation(_Training):
         ValueError if the model is not trained, or for labels and numbers that do not fit.
         """
         from scgan_nb.generation.writing import generate_cells, plan_cells, stream_cells
+        from scgan_nb.models.count_step import sampler_of
 
         require_training(self, "generate")
         planned = plan_cells(
-            self.gan.sampler,
+            sampler_of(self.gan),
             self.training_metadata,
             cells_no,
             depth=depth,

@@ -148,6 +148,13 @@ class _CellMetrics:
         return found | controls | {"score": -found["mmd"]}
 
 # %% ../../nbs/workflow/callbacks.ipynb #1bb4c9b3
+def _sampler(trainer: Trainer) -> Generator:
+    """The generator that makes the cells of the model that is trained."""
+    from scgan_nb.models.count_step import sampler_of
+
+    return sampler_of(trainer.gan)
+
+
 def _generated(model: ScGAN, generator: Generator, codes: np.ndarray, seed: int) -> AnnData:
     """As many cells of a generator as there are label ids in `codes`, with these labels."""
     asked: int | dict[str, int] = len(codes)
@@ -206,7 +213,7 @@ class Monitor:
         return self.measure_cells(cells.X)
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        return self.measure(trainer.gan.sampler)
+        return self.measure(_sampler(trainer))
 
 # %% ../../nbs/workflow/callbacks.ipynb #abb2b1ac
 MAP_CELLS = 2_000
@@ -235,7 +242,7 @@ class TsnePictures:
     def __call__(self, trainer: Trainer) -> Path:
         from scgan_nb.reporting.cell_maps import CellMap, tsne_picture
 
-        seed, generator = trainer.settings.seed, trainer.gan.sampler
+        seed, generator = trainer.settings.seed, _sampler(trainer)
         if self.map is None:
             self.map = CellMap(self.model.cells("train"), seed=seed, max_cells=MAP_CELLS)
         real = self.model.cells("valid")
