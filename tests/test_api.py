@@ -114,8 +114,8 @@ def test_signature_shows_the_default_preset(kind):
     parameters = inspect.signature(kind).parameters
     shown = {name: parameters[name].default for name in PRESETS[DEFAULT_PRESET]}
     shown = {name: list(v) if isinstance(v, tuple) else v for name, v in shown.items()}
-    assert shown == PRESETS["minutes"]
-    assert parameters["preset"].default == DEFAULT_PRESET == "minutes"
+    assert shown == PRESETS["counts"]
+    assert parameters["preset"].default == DEFAULT_PRESET == "counts"
 
 
 def test_every_parameter_is_documented():
@@ -162,7 +162,7 @@ def test_a_class_gives_the_model_of_the_run_notebooks(small_counts, tmp_path):
 
     given = {"labels_key": "cell_type", "max_steps": 8, "summary_freq": 3, "label_balance": 0.5}
     seeds = dict.fromkeys(("split_seed", "clustering_seed", "training_seed"), 4)
-    settings = with_preset("minutes", given | seeds | SMALL)
+    settings = with_preset(DEFAULT_PRESET, given | seeds | SMALL)
     settings["valid_cells"] = validation_cells(600)
     asked = experiment_of(raw_input=str(small_counts), type="cscGAN", **settings)
     done = experiments.process(tmp_path / "run", asked)
@@ -201,7 +201,7 @@ def test_misuse_names_what_is_wrong(trained, counts):
         trained.train(20, alpha0=1)
     with pytest.raises(TypeError, match="'latent_dims'.*latent_dim"):
         sg.CscGAN(counts, latent_dims=3)
-    with pytest.raises(ValueError, match="'quick'.*minutes.*published"):
+    with pytest.raises(ValueError, match="'quick'.*counts.*minutes.*published"):
         sg.CscGAN(counts, preset="quick")
     with pytest.raises(ValueError, match="batch_size is 32 .*64"):
         trained.train(20, batch_size=64)

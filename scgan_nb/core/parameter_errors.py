@@ -73,7 +73,7 @@ def _unknown_key(block: type[Block], path: tuple[Any, ...]) -> str:
         return f"unknown key; did you mean {near[0]}?"
     homes = [_block_name(p) for p, other in blocks_below(block) if key in other.model_fields]
     if homes:
-        return f"unknown key here; it belongs into {' or '.join(dict.fromkeys(homes))}"
+        return f"unknown key here; it belongs in {' or '.join(dict.fromkeys(homes))}"
     return f"unknown key; known ones are {', '.join(known)}"
 
 

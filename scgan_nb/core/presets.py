@@ -86,31 +86,48 @@ def experiment_of(**settings) -> Experiment:
     return parse(Experiment, tree)
 
 # %% ../../nbs/core/presets.ipynb #6bd436ee
-_MINUTES: dict[str, Any] = {
+_COUNTS: dict[str, Any] = {
     "res": 0.15,
     "highly_variable_genes": 1000,
     "min_genes": 10,
     "min_cells": 3,
     "valid_cells": 600,
+    "recipe": "counts",
+    "latent_dim": 32,
+    "gen_layers": [256, 256],
+    "critic_layers": [512, 256],
+    "critic_cond_type": "projection",
+    "critic_input": "linear",
+    "max_steps": 3000,
+    "batch_size": 128,
+    "critic_iters": 2,
+    "label_balance": 0.0,
+    "algorithm": "Adam",
+    "alpha_0": 1e-3,
+    "alpha_final": 3e-5,
+    "validation_freq": 0,
+    "summary_freq": 100,
+    "save_freq": 500,
+}
+
+# %% ../../nbs/core/presets.ipynb #a2474281
+_MINUTES: dict[str, Any] = _COUNTS | {
+    "recipe": "marouf2020",
     "latent_dim": 64,
     "gen_layers": [128, 256],
     "critic_layers": [256, 128],
+    "critic_cond_type": "proj",
     "critic_input": "log1p",
     "max_steps": 2500,
     "batch_size": 64,
     "critic_iters": 3,
     "label_balance": 0.5,
+    "algorithm": "AMSGrad",
     "alpha_0": 3e-3,
     "alpha_final": 1e-4,
-    "validation_freq": 0,
-    "summary_freq": 100,
-    "save_freq": 500,
 }
-_PUBLISHED: dict[str, Any] = {
-    "res": 0.15,
+_PUBLISHED: dict[str, Any] = _MINUTES | {
     "highly_variable_genes": None,
-    "min_genes": 10,
-    "min_cells": 3,
     "valid_cells": 2000,
     "latent_dim": 128,
     "gen_layers": [256, 512, 1024],
@@ -126,8 +143,13 @@ _PUBLISHED: dict[str, Any] = {
     "summary_freq": 50,
     "save_freq": 1000,
 }
-PRESETS: dict[str, dict[str, Any]] = {"minutes": _MINUTES, "published": _PUBLISHED}
-DEFAULT_PRESET = "minutes"
+PRESETS: dict[str, dict[str, Any]] = {
+    "counts": _COUNTS,
+    "minutes": _MINUTES,
+    "published": _PUBLISHED,
+}
+DEFAULT_PRESET = "counts"
+
 
 # %% ../../nbs/core/presets.ipynb #3f903e6c
 def preset_settings(preset: str = DEFAULT_PRESET) -> dict[str, Any]:

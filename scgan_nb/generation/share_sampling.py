@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scgan_nb.models.count_networks import ShareGenerator
 
 # %% auto #0
-__all__ = ['compiled_shares', 'draw_molecules', 'sample_counts', 'scaled_counts']
+__all__ = ['compiled_shares', 'draw_molecules', 'sample_counts']
 
 # %% ../../nbs/generation/share_sampling.ipynb #f32608d1
 def compiled_shares(generator: ShareGenerator) -> Callable:
@@ -124,29 +124,3 @@ def sample_counts(
             labels = tf.constant(np.pad(plan[rows], (0, missing)), tf.int32)
         shares = make(key(seed, "cells", number), labels, tf.constant(padded))
         yield draw_molecules(shares.numpy()[: rows.stop - start], totals[rows], rng)
-
-# %% ../../nbs/generation/share_sampling.ipynb #7a31d8e0
-def scaled_counts(counts: csr_matrix, library_size: float | None) -> csr_matrix:
-    """Counts scaled to one library size, as the training cells are.
-
-    Parameters
-    ----------
-    counts : CSR [cells, genes].
-    library_size : total of each cell; None leaves the counts as they are.
-
-    Returns
-    -------
-    CSR float32 [cells, genes]; cells without counts stay empty.
-
-    Examples
-    --------
-    >>> import scipy.sparse as sp
-    >>> scaled_counts(sp.csr_matrix([[1, 3], [0, 0]]), 100).toarray().tolist()
-    [[25.0, 75.0], [0.0, 0.0]]
-    """
-    profiles = counts.astype(np.float64)
-    if library_size is not None:
-        totals = np.asarray(counts.sum(axis=1)).ravel()
-        factors = np.divide(library_size, totals, out=np.zeros(len(totals)), where=totals > 0)
-        profiles.data *= np.repeat(factors, np.diff(profiles.indptr))
-    return profiles.astype(np.float32)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.count_matrices import scale_library_sizes
 from ..data.labels import plan_labels
 from .count_sampling import draw_counts, draw_depths
 from scgan_nb.generation.sampling import (
@@ -21,7 +22,7 @@ from scgan_nb.generation.sampling import (
     sample_profiles,
     shares_of,
 )
-from .share_sampling import sample_counts, scaled_counts
+from .share_sampling import sample_counts
 
 if TYPE_CHECKING:
     import h5py
@@ -156,7 +157,10 @@ def _chunks_of_shares(planned: PlannedCells, rng: np.random.Generator) -> Iterat
     """Counts of a generator of shares, and the profiles that they make."""
     depths = planned.real_depths, rng, planned.given_depths
     for counts in sample_counts(planned.generator, planned.labels, *depths, planned.seed):
-        yield scaled_counts(counts, planned.generator.library_size), counts
+        profiles = counts.astype(np.float32)
+        if (total := planned.generator.library_size) is not None:
+            profiles = scale_library_sizes(profiles, total)
+        yield profiles, counts
 
 # %% ../../nbs/generation/writing.ipynb #ca912f8f
 def generate_chunks(planned: PlannedCells, progress: bool = False) -> Iterator[tuple]:

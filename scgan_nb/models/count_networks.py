@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from .count_draws import VIEWS, seen_draw
+from .count_draws import VIEWS, seen_draw, views
 from .layers import Dense
 from .networks import Critic, HiddenLayers, Labels, Network, generator_names
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams
 
 # %% auto #0
-__all__ = ['CRITIC_LEAK', 'DepthScale', 'ShareGenerator', 'generated_views', 'build_count_networks']
+__all__ = ['MOMENTS_DECAY', 'SCALE_CELLS', 'SCALE_CHUNK', 'SCALE_FLOOR', 'CRITIC_LEAK', 'DepthScale', 'ShareGenerator',
+           'generated_views', 'ViewScale', 'CountCritic', 'build_count_networks']
 
 # %% ../../nbs/models/count_networks.ipynb #1a007296
 class DepthScale(tf.Module):
@@ -42,6 +43,9 @@ class DepthScale(tf.Module):
         return ((tf.math.log(tf.maximum(depths, 1.0)) - self.mean) / self.sd)[:, None]
 
 # %% ../../nbs/models/count_networks.ipynb #0f74e6e1
+MOMENTS_DECAY = 0.99
+
+
 class _ShareLayers(Network):
     """The layers of a `ShareGenerator`, with its parameters."""
 
@@ -62,7 +66,8 @@ class _ShareLayers(Network):
         super().__init__()
         self.genes, self.latent_dim, self.clusters = genes, latent_dim, clusters
         self.library_size, self.scope = library_size, scope
-        self.body = HiddenLayers([latent_dim + 1, *layers], norm, clusters, seed, precision)
+        widths = [latent_dim + 1, *layers]
+        self.body = HiddenLayers(widths, norm, clusters, seed, precision, MOMENTS_DECAY)
         self.output = Dense(layers[-1], genes, seed + len(layers), precision=precision)
         self.depth_scale = DepthScale()
         names = generator_names(self.body, self.output)
@@ -136,13 +141,79 @@ def generated_views(
     shares = generator(z, labels, depths, training=True, follow=True)
     return seen_draw(depths[:, None] * shares, depths, pair)
 
-# %% ../../nbs/models/count_networks.ipynb #ba2d5ea1
+# %% ../../nbs/models/count_networks.ipynb #b25d7f9c
+SCALE_CELLS, SCALE_CHUNK, SCALE_FLOOR = 5_000, 500, 0.05
+
+
+class ViewScale(tf.Module):
+    """Centres views, and gives rare genes more weight.
+
+    Parameters
+    ----------
+    inputs : number of views of a cell, `VIEWS` for each gene.
+    """
+
+    def __init__(self, inputs: int):
+        super().__init__()
+        self.mean = tf.Variable(tf.zeros([inputs]), trainable=False, name="mean")
+        self.factor = tf.Variable(tf.ones([inputs]), trainable=False, name="factor")
+
+    def start_from(self, x: csr_matrix) -> None:
+        """Take means and factors from training cells `x` [cells, genes], at any library size.
+
+        At most `SCALE_CELLS` cells are used, at equal distances.
+        """
+        cells = x[:: -(-x.shape[0] // SCALE_CELLS)]
+        sums = np.zeros((2, self.mean.shape[0]))
+        for start in range(0, cells.shape[0], SCALE_CHUNK):
+            counts = cells[start : start + SCALE_CHUNK].toarray().astype(np.float32)
+            seen = views(counts, np.maximum(counts.sum(axis=1), 1)).numpy().astype(np.float64)
+            sums += seen.sum(axis=0), (seen**2).sum(axis=0)
+        mean, square = sums / cells.shape[0]
+        sd = np.sqrt(np.maximum(square - mean**2, 0))
+        median = max(np.median(sd), 1e-6)
+        self.mean.assign(mean.astype(np.float32))
+        self.factor.assign(np.sqrt(median / np.maximum(sd, SCALE_FLOOR * median)))
+
+    def __call__(self, seen: tf.Tensor) -> tf.Tensor:
+        """Scaled views, float32 [cells, inputs]."""
+        return (seen - self.mean) * self.factor
+
+# %% ../../nbs/models/count_networks.ipynb #5116601f
 CRITIC_LEAK = 0.2
 
 
+class CountCritic(Critic):
+    """Views of counts to scores.
+
+    Parameters
+    ----------
+    genes, layers : genes of a cell; neurons of the hidden layers.
+    clusters, head, seed, precision : see `networks.Critic`.
+    """
+
+    def __init__(
+        self,
+        genes: int,
+        layers: tuple[int, ...] | list[int] = (512, 256),
+        clusters: int = 0,
+        head: str = "projection",
+        seed: int = 0,
+        precision: str = "float32",
+    ):
+        inputs = VIEWS * genes
+        super().__init__(inputs, layers, clusters, head, seed, "linear", precision, CRITIC_LEAK)
+        self.view_scale = ViewScale(inputs)
+        self.named_layers = self.named_layers | {"views": [self.view_scale]}
+
+    def see(self, x: tf.Tensor) -> tf.Tensor:
+        """Views [cells, 2 genes] as the first layer gets them: centred and scaled."""
+        return self.view_scale(x)
+
+# %% ../../nbs/models/count_networks.ipynb #ba2d5ea1
 def build_count_networks(
     model: ModelParams, genes: int, clusters: int, seed: int = 0, precision: str = "float32"
-) -> tuple[ShareGenerator, ShareGenerator, Critic]:
+) -> tuple[ShareGenerator, ShareGenerator, CountCritic]:
     """The networks of a model of the recipe "counts"; parameters as `networks.build`.
 
     Returns
@@ -157,14 +228,6 @@ def build_count_networks(
         ShareGenerator(*sizes, 1_000 * seed, precision, scope)
         for scope in ("generator", "averaged")
     )
-    critic = Critic(
-        VIEWS * genes,
-        model.critic_layers,
-        clusters,
-        model.critic_cond_type,
-        1_000 * seed + 500,
-        "linear",
-        precision,
-        CRITIC_LEAK,
-    )
+    head, layers = model.critic_cond_type, model.critic_layers
+    critic = CountCritic(genes, layers, clusters, head, 1_000 * seed + 500, precision)
     return generator, averaged, critic

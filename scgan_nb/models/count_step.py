@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from .count_draws import views
 from scgan_nb.models.count_networks import (
+    CountCritic,
     ShareGenerator,
     build_count_networks,
     generated_views,
 )
 from .losses import Draws, Update, draw, key
-from .networks import Critic, Labels, Network, build
+from .networks import Labels, Network, build
 from .training_step import WGAN, several_steps
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['CountGAN', 'compile_count_step', 'sampler_of', 'make_gan']
+__all__ = ['GENERATOR_RATE', 'CountGAN', 'compile_count_step', 'sampler_of', 'make_gan']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
 class CountGAN(WGAN):
@@ -44,7 +45,7 @@ class CountGAN(WGAN):
         self,
         generator: ShareGenerator,
         averaged: ShareGenerator,
-        critic: Critic,
+        critic: CountCritic,
         optimizer=None,
         lambd: float = 10.0,
         averaging: float = 0.999,
@@ -53,7 +54,8 @@ class CountGAN(WGAN):
         self.averaged, self.averaging = averaged, averaging
 
     def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
-        """Begin both generators at training cells; see `ShareGenerator.start_from`."""
+        """Begin the networks at training cells `x` [cells, genes] with library sizes `depths`."""
+        self.critic.view_scale.start_from(x)
         for generator in (self.generator, self.averaged):
             generator.start_from(x, depths)
 
@@ -104,6 +106,9 @@ def _update_critic(gan: CountGAN, real: tf.Tensor, batch: _Batch, rate: tf.Tenso
     return update._replace(fake=batch.counts)
 
 # %% ../../nbs/models/count_step.ipynb #51f5ce97
+GENERATOR_RATE = 0.3  # of the critic's learning rate
+
+
 def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
     """Update the generator, and then the averaged one, with a batch that is already made."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -113,7 +118,7 @@ def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
     by_views = tape.gradient(loss, batch.views)
     variables = gan.generator.trainable_by_name()
     gradients = batch.tape.gradient(batch.views, variables, output_gradients=by_views)
-    gan.generator_optimizer.apply(gradients, rate)
+    gan.generator_optimizer.apply(gradients, GENERATOR_RATE * rate)
     gan.update_average(batch.draws.z, batch.draws.labels, batch.depths)
     return Update({"generator_loss": loss}, None, d_fake, batch.counts, gradients)
 

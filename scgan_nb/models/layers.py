@@ -111,15 +111,15 @@ def _batch_norm(
     return h * pick(factor, hot) + pick(offset - mean * factor, hot)
 
 # %% ../../nbs/models/layers.ipynb #726dbfde
-def _follow(moving: Sequence[tf.Variable], moments: Sequence[tf.Tensor]) -> None:
+def _follow(moving: Sequence[tf.Variable], moments: Sequence[tf.Tensor], decay: float) -> None:
     """Update moving averages with the moments of one or several batches, in order."""
     for average, moment in zip(moving, moments, strict=True):
         by_batch = tf.reshape(moment, [-1, moment.shape[-1]])  # [batches, width]
         batches = by_batch.shape[0]
-        weights = MOVING_DECAY ** tf.range(batches - 1, -1, -1, tf.float32)
+        weights = decay ** tf.range(batches - 1, -1, -1, tf.float32)
         average.assign(
-            average * MOVING_DECAY**batches
-            + tf.linalg.matvec(by_batch, (1 - MOVING_DECAY) * weights, transpose_a=True)
+            average * decay**batches
+            + tf.linalg.matvec(by_batch, (1 - decay) * weights, transpose_a=True)
         )
 
 # %% ../../nbs/models/layers.ipynb #eb510366
@@ -131,10 +131,18 @@ class Norm(tf.Module):
     width : neurons.
     kind : "batchnorm" or "layernorm".
     clusters : number of labels; 0 for one scale and offset shared by all cells.
+    decay : of the moving averages, for each batch.
     """
 
-    def __init__(self, width: int, kind: str = "batchnorm", clusters: int = 0):
+    def __init__(
+        self,
+        width: int,
+        kind: str = "batchnorm",
+        clusters: int = 0,
+        decay: float = MOVING_DECAY,
+    ):
         super().__init__()
+        self.decay = decay
         shape = [clusters, width] if clusters else [width]
         short = {"batchnorm": "BN", "layernorm": "LN"}[kind]
         self.kind, self.moving = kind, []
@@ -164,7 +172,7 @@ class Norm(tf.Module):
             return _layer_norm(h, self.scale, self.offset, hot)
         moments = tf.nn.moments(h, [-2], keepdims=True) if training else self.moving
         if training and follow:
-            _follow(self.moving, moments)
+            _follow(self.moving, moments, self.decay)
         return _batch_norm(h, moments, self.scale, self.offset, hot)
 
 # %% ../../nbs/models/layers.ipynb #6658fb6b

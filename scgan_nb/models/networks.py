@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from scgan_nb.models.layers import (
+    MOVING_DECAY,
     Dense,
     Norm,
     initial,
@@ -69,11 +70,17 @@ class HiddenLayers(tf.Module):
     widths : length of the noise vector, then neurons of each layer.
     norm, clusters : see `layers.Norm`.
     seed : seed of the first layer's weights; each layer takes the next number.
-    precision : see `layers.product`.
+    precision, decay : see `layers.product`, `layers.Norm`.
     """
 
     def __init__(
-        self, widths: Sequence[int], norm: str, clusters: int, seed: int, precision: str = "float32"
+        self,
+        widths: Sequence[int],
+        norm: str,
+        clusters: int,
+        seed: int,
+        precision: str = "float32",
+        decay: float = MOVING_DECAY,
     ):
         super().__init__()
         self.clusters = clusters
@@ -81,7 +88,7 @@ class HiddenLayers(tf.Module):
             Dense(a, b, seed + i, relu=False, bias=False, precision=precision)
             for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
         ]
-        self.norms = [Norm(width, norm, clusters) for width in widths[1:]]
+        self.norms = [Norm(width, norm, clusters, decay) for width in widths[1:]]
 
     def __call__(
         self, z: tf.Tensor, labels: Labels, training: bool = False, follow: bool = False

@@ -697,7 +697,7 @@ class _FromCounts(_Storage):
         adata: AnnData | str | Path,
         *,
         labels_key: str | None = None,
-        preset: str = "minutes",
+        preset: str = "counts",
         seed: int = 0,
         layer: str | None = None,
         res: float | None = 0.15,
@@ -705,16 +705,19 @@ class _FromCounts(_Storage):
         min_genes: int = 10,
         min_cells: int = 3,
         valid_cells: int | None = 600,
-        latent_dim: int = 64,
-        gen_layers: Sequence[int] = (128, 256),
-        critic_layers: Sequence[int] = (256, 128),
-        critic_input: str = "log1p",
-        max_steps: int = 2500,
-        batch_size: int = 64,
-        critic_iters: int = 3,
-        label_balance: float = 0.5,
-        alpha_0: float = 3e-3,
-        alpha_final: float = 1e-4,
+        recipe: str = "counts",
+        latent_dim: int = 32,
+        gen_layers: Sequence[int] = (256, 256),
+        critic_layers: Sequence[int] = (512, 256),
+        critic_cond_type: str = "projection",
+        critic_input: str = "linear",
+        max_steps: int = 4000,
+        batch_size: int = 128,
+        critic_iters: int = 1,
+        label_balance: float = 0.0,
+        algorithm: str = "Adam",
+        alpha_0: float = 1e-3,
+        alpha_final: float = 3e-5,
         validation_freq: int = 0,
         summary_freq: int = 100,
         save_freq: int = 500,
@@ -730,30 +733,31 @@ class _FromCounts(_Storage):
 class ScGAN(_FromCounts):
     """A generative model of single cells (Marouf et al. 2020), unconditional.
 
-    Values in the signature are those of the preset "minutes". Another preset replaces those that
-    are not given.
+    Values in the signature are those of the preset "counts"; another preset replaces those that are
+    not given.
 
     Parameters
     ----------
     adata : AnnData of raw counts [cells, genes], or a path that `read` takes.
     labels_key : column of obs with labels; by default those of the embedded data (`pbmc3k`), else
         cells are clustered. A scGAN learns no labels; splits and library sizes respect them.
-    preset : "minutes" (small networks, minutes on a CPU) or "published" (Marouf et al. 2020).
+    preset : "counts"; for the recipe of the paper "minutes" (small networks) or "published".
     seed : seed of clustering, split, weights, batches and noise.
     layer : layer that holds counts; None for `layers["counts"]`, else X.
     res : resolution of the clustering (Louvain), where there is no `labels_key`.
     highly_variable_genes : number of genes to keep; None for all.
-    min_genes : cells with fewer genes are dropped.
-    min_cells : genes seen in fewer cells are dropped.
+    min_genes, min_cells : cells with fewer genes, and genes seen in fewer cells, are dropped.
     valid_cells : cells kept out of training. By default the preset's number, but at most a quarter
         of the cells.
+    recipe : "counts" (counts are drawn during training) or "marouf2020".
     latent_dim : length of the noise vector.
     gen_layers, critic_layers : widths of the hidden layers, from input to output.
-    critic_input : "log1p" (the critic sees log(1 + x)) or "linear".
-    max_steps : generator updates.
-    batch_size : cells in a batch.
+    critic_cond_type : "proj" or "projection", the critic's layer for labels.
+    critic_input : "linear", or "log1p" (recipe marouf2020: the critic sees log(1 + x)).
+    max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
+    algorithm : "Adam" or "AMSGrad".
     alpha_0, alpha_final : learning rate at the first and at the last step.
     validation_freq, summary_freq, save_freq : steps between validations, TensorBoard summaries
         and checkpoints; 0 for none.
@@ -769,7 +773,7 @@ class ScGAN(_FromCounts):
     >>> from scgan_nb.data.examples import pbmc_example
     >>> model = ScGAN(pbmc_example(), labels_key="cell_type", gen_layers=[32], critic_layers=[32])
     >>> model.is_trained, len(model.genes), model.experiment.model.latent_dim
-    (False, 200, 64)
+    (False, 200, 32)
     """
 
     kind = "scGAN"
