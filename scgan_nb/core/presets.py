@@ -150,7 +150,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 DEFAULT_PRESET = "counts"
 
-
 # %% ../../nbs/core/presets.ipynb #3f903e6c
 def preset_settings(preset: str = DEFAULT_PRESET) -> dict[str, Any]:
     """The settings of a preset, as a copy that may be changed.
