@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['GENERATOR_RATE', 'CountGAN', 'compile_count_step', 'sampler_of', 'make_gan']
+__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'make_gan']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
 class CountGAN(WGAN):
@@ -39,6 +39,7 @@ class CountGAN(WGAN):
     generator, averaged, critic : from `build_count_networks`.
     optimizer, lambd : see `WGAN`.
     averaging : decay of the averaged weights.
+    first_rate : learning rate at which training begins.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class CountGAN(WGAN):
         optimizer=None,
         lambd: float = 10.0,
         averaging: float = 0.999,
+        first_rate: float = 1e-3,
     ):
         super().__init__(generator, critic, optimizer, lambd)
-        self.averaged, self.averaging = averaged, averaging
+        self.averaged, self.averaging, self.first_rate = averaged, averaging, first_rate
 
     def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
         """Begin the networks at training cells `x` [cells, genes] with library sizes `depths`."""
@@ -106,7 +108,7 @@ def _update_critic(gan: CountGAN, real: tf.Tensor, batch: _Batch, rate: tf.Tenso
     return update._replace(fake=batch.counts)
 
 # %% ../../nbs/models/count_step.ipynb #51f5ce97
-GENERATOR_RATE = 0.3  # of the critic's learning rate
+GENERATOR_SLOWING = 0.35
 
 
 def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
@@ -118,7 +120,8 @@ def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
     by_views = tape.gradient(loss, batch.views)
     variables = gan.generator.trainable_by_name()
     gradients = batch.tape.gradient(batch.views, variables, output_gradients=by_views)
-    gan.generator_optimizer.apply(gradients, GENERATOR_RATE * rate)
+    slower = (rate / gan.first_rate) ** GENERATOR_SLOWING
+    gan.generator_optimizer.apply(gradients, slower * rate)
     gan.update_average(batch.draws.z, batch.draws.labels, batch.depths)
     return Update({"generator_loss": loss}, None, d_fake, batch.counts, gradients)
 
@@ -168,5 +171,6 @@ def make_gan(model: ModelParams, training: TrainingParams, genes: int, clusters:
     sizes = model, genes, clusters, training.seed, training.precision
     if model.recipe == "counts":
         networks = build_count_networks(*sizes)
-        return CountGAN(*networks, training.optimizer, model.lambd, training.averaging)
+        rates = training.averaging, training.learning_rate.alpha_0
+        return CountGAN(*networks, training.optimizer, model.lambd, *rates)
     return WGAN(*build(*sizes), training.optimizer, model.lambd)
