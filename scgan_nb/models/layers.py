@@ -129,9 +129,8 @@ class Norm(tf.Module):
     Parameters
     ----------
     width : neurons.
-    kind : "batchnorm" or "layernorm".
+    kind, decay : "batchnorm" or "layernorm"; decay of the moving averages.
     clusters : number of labels; 0 for one scale and offset shared by all cells.
-    decay : of the moving averages, for each batch.
     """
 
     def __init__(
@@ -142,10 +141,9 @@ class Norm(tf.Module):
         decay: float = MOVING_DECAY,
     ):
         super().__init__()
-        self.decay = decay
         shape = [clusters, width] if clusters else [width]
         short = {"batchnorm": "BN", "layernorm": "LN"}[kind]
-        self.kind, self.moving = kind, []
+        self.kind, self.decay, self.moving = kind, decay, []
         self.offset = tf.Variable(tf.zeros(shape), name=f"BLN/{short}_offset")
         self.scale = tf.Variable(tf.ones(shape), name=f"BLN/{short}_scale")
         if kind == "batchnorm":

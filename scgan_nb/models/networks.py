@@ -68,9 +68,9 @@ class HiddenLayers(tf.Module):
     Parameters
     ----------
     widths : length of the noise vector, then neurons of each layer.
-    norm, clusters : see `layers.Norm`.
+    norm, clusters, decay : see `layers.Norm`.
     seed : seed of the first layer's weights; each layer takes the next number.
-    precision, decay : see `layers.product`, `layers.Norm`.
+    precision : see `layers.product`.
     """
 
     def __init__(
@@ -97,14 +97,12 @@ class HiddenLayers(tf.Module):
 
         Parameters
         ----------
-        z : noise, float32 [cells, latent_dim].
-        labels : the label of each cell.
+        z, labels : noise, float32 [cells, latent_dim]; the label of each cell.
         training, follow : see `layers.Norm`.
 
         Raises
         ------
-        ValueError
-            If labels are missing where there are clusters.
+        ValueError if labels are missing where there are clusters.
         """
         hot = one_hot(labels, self.clusters)
         for dense, norm in zip(self.dense, self.norms, strict=True):

@@ -757,8 +757,7 @@ class ScGAN(_FromCounts):
     max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
-    algorithm : "Adam" or "AMSGrad".
-    alpha_0, alpha_final : learning rate at the first and at the last step.
+    algorithm, alpha_0, alpha_final : "Adam" or "AMSGrad"; first and last learning rate.
     validation_freq, summary_freq, save_freq : steps between validations, TensorBoard summaries
         and checkpoints; 0 for none.
     settings : any other setting of `parameters.json` by its flat name; see `setting_paths`.
