@@ -71,7 +71,7 @@ def test_protocol_and_its_former_name(capsys, monkeypatch):
     found = {}
 
     class Page:
-        headline = 50.0
+        headline, weakest = 50.0, None
 
         def save(self, path):
             return path

@@ -98,7 +98,7 @@ _COUNTS: dict[str, Any] = {
     "critic_layers": [512, 256],
     "critic_cond_type": "projection",
     "critic_input": "linear",
-    "max_steps": 3000,
+    "max_steps": 2000,
     "batch_size": 128,
     "critic_iters": 2,
     "label_balance": 0.0,

@@ -12,11 +12,18 @@ import numpy as np
 from .results import Metric
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'headline']
+__all__ = ['QUESTIONS', 'headline', 'weakest_metric']
 
 # %% ../../nbs/evaluation/headline.ipynb #a46f6d63
 QUESTIONS = {
-    "apart": ("rf_auroc", "mmd", "lisi", "energy", "sliced_wasserstein"),
+    "apart": (
+        "strongest_auroc",
+        "rf_auroc",
+        "mmd",
+        "lisi",
+        "energy",
+        "sliced_wasserstein",
+    ),
     "variety": ("precision", "coverage"),
     "genes": ("gene_wasserstein", "ks", "mean_variance", "zero_fraction", "genes_per_cell"),
     "together": ("correlation",),
@@ -72,3 +79,18 @@ def _scores(metrics: Mapping[str, Metric], names: tuple) -> dict[str, float]:
     "Scores of the metrics `names` that have one."
     scores = {name: metrics[name].score for name in names if name in metrics}
     return {name: score for name, score in scores.items() if score is not None}
+
+# %% ../../nbs/evaluation/headline.ipynb #2750d6e5
+def weakest_metric(metrics: Mapping[str, Metric]) -> str | None:
+    """The metric of the headline with the lowest score; None if all are like real cells.
+
+    Examples
+    --------
+    >>> good = Metric("precision", 0.99, 0.98, 0.0, good="higher")
+    >>> weakest_metric({"precision": good})
+    >>> weakest_metric({"precision": good, "lisi": Metric("lisi", 1.5, 1.9, 1.0, good="higher")})
+    'lisi'
+    """
+    weights = headline(metrics)["weights"]
+    worse = [name for name in weights if not metrics[name].like_real_cells]
+    return min(worse, key=lambda name: metrics[name].score, default=None)

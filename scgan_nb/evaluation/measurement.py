@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .cell_sets import CellSet, label_shares
+from .detectors import GENE_DETECTORS, gene_detectors, strongest
 from scgan_nb.evaluation.distributions import (
     energy,
     genes_per_cell,
@@ -52,7 +53,7 @@ class MeasurementContext:
     correlation_genes : int [genes] or None
         Columns for the gene-gene correlations.
     mmd_genes : int [genes] or None
-        Columns for `mmd_genes`.
+        Columns for `mmd_genes` and for classifiers on genes.
     classify : function or None
         Predicts labels from components; without it no label_mix and no label_agreement.
     downstream_labels : list of str
@@ -102,10 +103,27 @@ def _cloud_metrics(
         found["lisi"] = lisi(x, y)
     if not {"one_nn", "one_nn_real", "one_nn_generated"}.isdisjoint(names):
         found |= one_nn(x, y)
-    if "rf_auroc" in names:
+    if not {"rf_auroc", "strongest_auroc"}.isdisjoint(names):
         found["roc"] = rf_roc(x, y, trees=context.trees, seed=context.seed, n_jobs=1)
         found["rf_auroc"] = found["roc"]["auroc"]
     return found
+
+# %% ../../nbs/evaluation/measurement.ipynb #25a00be7
+def _detector_metrics(
+    names: Collection[str],
+    real: CellSet,
+    generated: CellSet,
+    context: MeasurementContext,
+    cloud: dict,
+) -> dict:
+    "Classifiers on genes, and the strongest, the forest among the metrics `cloud` included."
+    wanted = GENE_DETECTORS if "strongest_auroc" in names else names
+    if set(GENE_DETECTORS).isdisjoint(wanted):
+        return {}
+    genes = context.mmd_genes
+    sets = real.logged[:, genes], generated.logged[:, genes]
+    found = gene_detectors(wanted, *sets, context.trees, seed=context.seed)
+    return found | {"strongest_auroc": strongest(cloud | found)}
 
 # %% ../../nbs/evaluation/measurement.ipynb #286e9ec5
 def _variety_metrics(names: Collection[str], real: CellSet, generated: CellSet) -> dict:
@@ -254,8 +272,10 @@ def measure_pair(
     >>> measure_pair(["one_nn"], real, generated, MeasurementContext())["one_nn"]
     1.0
     """
+    cloud = _cloud_metrics(names, real, generated, context)
     groups = [
-        _cloud_metrics(names, real, generated, context),
+        cloud,
+        _detector_metrics(names, real, generated, context, cloud),
         _variety_metrics(names, real, generated),
         _gene_metrics(names, real, generated, context),
         _depth_metrics(names, real, generated),

@@ -94,6 +94,13 @@ class Metric:
         "1: as good as the positive control, 0: as bad as the negative one, or None."
         return _score(self)
 
+    @property
+    def like_real_cells(self) -> bool:
+        "Whether the value is no further from the ideal than the interval of the positive control."
+        controls = (self.positive_control, self.positive_control_low, self.positive_control_high)
+        worst = max((self.error(c) for c in controls if c is not None), default=-math.inf)
+        return self.value is not None and self.error(self.value) <= worst
+
     def to_dict(self) -> dict:
         "All fields and the score as plain Python values, ready for JSON."
         return dataclasses.asdict(self) | {"score": self.score}

@@ -9,12 +9,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..evaluation.headline import QUESTIONS, headline
+from ..evaluation.headline import QUESTIONS, headline, weakest_metric
 from ..evaluation.results import Metric
 from .label_tables import label_entries, labels_too_small
 from .rendering import save_pair
 from .report_page import render_compact, render_report
-from .words import number, verdict
+from .words import number, title_of, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +81,11 @@ class MetricTables:
         return headline(self.metrics)["value"]
 
     @property
+    def weakest(self) -> str | None:
+        """The metric of the headline with the lowest score; None if all are like real cells."""
+        return weakest_metric(self.metrics)
+
+    @property
     def terms(self) -> dict[str, dict]:
         """metric -> {question, weight, score}, see `headline_terms`."""
         return headline_terms(self.metrics)
@@ -112,7 +117,8 @@ class MetricTables:
 def report_text(report: Report) -> str:
     """A report as a text table: its headline, the sizes, and a line for each metric."""
     score = "not evaluated" if report.headline is None else f"{report.headline:.0f} of 100"
-    about = [report.about.get("sizes"), report.about.get("drawn")]
+    weakest = "" if report.weakest is None else f"weakest: {title_of(report.weakest)}"
+    about = [weakest, report.about.get("sizes"), report.about.get("drawn")]
     head = [f"{report.title}: {score}", *about]
     return "\n".join([line for line in head if line] + [metric_table(report.metrics)])
 
@@ -142,6 +148,7 @@ def report_values(report: Report) -> dict:
     return {
         "schema": REPORT_SCHEMA,
         "headline": report.headline,
+        "weakest": report.weakest,
         "questions": headline(report.metrics)["questions"],
         "terms": report.terms,
         "metrics": {name: m.to_dict() | {"verdict": verdict(m)} for name, m in metrics},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ..evaluation.headline import QUESTIONS, headline
+from ..evaluation.headline import QUESTIONS, headline, weakest_metric
 from ..evaluation.protocols.runner import PROTOCOLS
 from ..evaluation.results import Metric
 from .label_tables import FEW, label_rows, poorly_covered, too_small_sentences
@@ -286,6 +286,21 @@ def confusion_table(report: Report) -> dict | None:
     return {"labels": table["labels"], "lines": lines}
 
 
+def _weakest_words(report: Report) -> dict | None:
+    """Title, score, verdict and values of the weakest metric."""
+    name = weakest_metric(report.metrics)
+    if name is None:
+        return None
+    m = report.metrics[name]
+    return {
+        "title": title_of(name),
+        "percent": f"{100 * m.score:.0f}",
+        "verdict": verdict(m),
+        "value": number(m.value),
+        "positive_control": number(m.positive_control),
+    }
+
+
 def headline_values(report: Report) -> dict:
     """What the headline and the warnings below it show."""
     found = headline(report.metrics)
@@ -295,6 +310,7 @@ def headline_values(report: Report) -> dict:
     ]
     return {
         "headline": report.headline,
+        "weakest": _weakest_words(report),
         "questions_number": sum(v is not None for v in found["questions"].values()),
         "metrics_number": len(found["weights"]),
         "left_out": [title_of(name) for name in found["left_out"]],

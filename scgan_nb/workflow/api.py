@@ -711,7 +711,7 @@ class _FromCounts(_Storage):
         critic_layers: Sequence[int] = (512, 256),
         critic_cond_type: str = "projection",
         critic_input: str = "linear",
-        max_steps: int = 3000,
+        max_steps: int = 2000,
         batch_size: int = 128,
         critic_iters: int = 2,
         label_balance: float = 0.0,

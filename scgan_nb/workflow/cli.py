@@ -372,6 +372,8 @@ def evaluate(argv: list[str]) -> None:
     report = evaluate(given.holdout, given.generated, protocols=given.protocols, **options)
     page = Path(given.out).expanduser() / "report.html"
     _save(report, page, {"headline score": report.headline})
+    if report.weakest is not None:
+        log.info("weakest metric: %s", report.weakest)
 
 # %% ../../nbs/workflow/cli.ipynb #1b2c0e6a
 def compare(argv: list[str]) -> None:
