@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .results import Metric
+from .results import Metric, like_real_cells
 
 # %% auto #0
 __all__ = ['QUESTIONS', 'headline', 'weakest_metric']
@@ -92,5 +92,5 @@ def weakest_metric(metrics: Mapping[str, Metric]) -> str | None:
     'lisi'
     """
     weights = headline(metrics)["weights"]
-    worse = [name for name in weights if not metrics[name].like_real_cells]
+    worse = [name for name in weights if not like_real_cells(metrics[name])]
     return min(worse, key=lambda name: metrics[name].score, default=None)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # %% auto #0
-__all__ = ['interval', 'Metric', 'distance_from_ideal']
+__all__ = ['interval', 'Metric', 'distance_from_ideal', 'like_real_cells']
 
 # %% ../../nbs/evaluation/results.ipynb #4184c688
 def interval(
@@ -94,13 +94,6 @@ class Metric:
         "1: as good as the positive control, 0: as bad as the negative one, or None."
         return _score(self)
 
-    @property
-    def like_real_cells(self) -> bool:
-        "Whether the value is no further from the ideal than the interval of the positive control."
-        controls = (self.positive_control, self.positive_control_low, self.positive_control_high)
-        worst = max((self.error(c) for c in controls if c is not None), default=-math.inf)
-        return self.value is not None and self.error(self.value) <= worst
-
     def to_dict(self) -> dict:
         "All fields and the score as plain Python values, ready for JSON."
         return dataclasses.asdict(self) | {"score": self.score}
@@ -126,14 +119,36 @@ def distance_from_ideal(good: str | float, x: float) -> float:
     return abs(x - good)
 
 
+def _control_error(metric: Metric) -> float:
+    "Largest distance from the ideal in the interval of the positive control."
+    controls = (
+        metric.positive_control,
+        metric.positive_control_low,
+        metric.positive_control_high,
+    )
+    return max((metric.error(x) for x in controls if x is not None), default=-math.inf)
+
+
 def _score(metric: Metric) -> float | None:
     "The equation above; None if a number is missing or the controls cannot be told apart."
     if None in (metric.value, metric.positive_control, metric.negative_control):
         return None
-    positive = [metric.positive_control, metric.positive_control_low, metric.positive_control_high]
-    largest = max(metric.error(x) for x in positive if x is not None)
     worst = metric.error(metric.negative_control)
-    if worst <= largest:
+    if worst <= _control_error(metric):
         return None
     best = metric.error(metric.positive_control)
     return float(np.clip((worst - metric.error(metric.value)) / (worst - best), 0, 1))
+
+# %% ../../nbs/evaluation/results.ipynb #b9f4ca5d
+def like_real_cells(metric: Metric) -> bool:
+    """Whether the value is no further from the ideal than the positive control's interval.
+
+    Examples
+    --------
+    >>> like_real_cells(Metric("rf_auroc", 0.54, 0.5, 1.0, good=0.5))
+    False
+    >>> control = {"positive_control_low": 0.45, "positive_control_high": 0.55}
+    >>> like_real_cells(Metric("rf_auroc", 0.54, 0.5, 1.0, good=0.5, **control))
+    True
+    """
+    return metric.value is not None and metric.error(metric.value) <= _control_error(metric)

@@ -285,7 +285,7 @@ def confusion_table(report: Report) -> dict | None:
     lines = [(label, [100 * v / sum(row) for v in row]) for label, row in rows if sum(row)]
     return {"labels": table["labels"], "lines": lines}
 
-
+# %% ../../nbs/reporting/report_page.ipynb #fe753534
 def _weakest_words(report: Report) -> dict | None:
     """Title, score, verdict and values of the weakest metric."""
     name = weakest_metric(report.metrics)

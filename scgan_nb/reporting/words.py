@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ..evaluation.results import Metric
+from ..evaluation.results import Metric, like_real_cells
 
 # %% auto #0
 __all__ = ['SECTIONS', 'WORDS', 'VERDICTS', 'TOO_FEW', 'title_of', 'question_of', 'verdict', 'number', 'direction',
@@ -46,6 +46,10 @@ WORDS = {
         "Strongest classifier",
         "Can the best of four classifiers tell generated cells from real ones? 0.5: none can.",
     ),
+}
+
+# %% ../../nbs/reporting/words.ipynb #60244eda
+WORDS |= {
     "mmd": ("MMD²", "How far apart are the two clouds of cells?"),
     "lisi": (
         "LISI",
@@ -205,7 +209,7 @@ def verdict(m: Metric) -> str:
         return "by construction"
     if m.score is None:
         return "cannot tell"
-    if m.like_real_cells:
+    if like_real_cells(m):
         return "like real cells"
     if m.score >= 0.8:
         return "close to real cells"
