@@ -296,3 +296,23 @@ def test_speed_at_small_sizes(tmp_path):
     assert by_kind | OTHER_SPEED <= set(found)
     assert all(np.isfinite(value) for value in found.values())
     assert not any((tmp_path / "speed").glob("tmp*"))
+
+
+@pytest.mark.slow
+def test_realism_at_small_size(tmp_path):
+    """It trains, measures and writes a row for each arm. How good cells are is not tested."""
+    out = papermill(
+        "benchmarks/realism.ipynb",
+        tmp_path / "realism.ipynb",
+        out_dir=tmp_path / "realism",
+        seeds=[1],
+        genes=100,
+        counts_steps=[3],
+        paper_steps=[3],
+        repeats=2,
+    )
+    assert out.returncode == 0, out.stderr[-3000:]
+    rows = json.loads((tmp_path / "realism" / "realism.json").read_text())
+    assert [row["arm"] for row in rows] == ["counts", "minutes", "copula"]
+    for row in rows:
+        assert 0.4 < row["strongest_auroc_control"] < 0.65 < row["strongest_auroc"] <= 1

@@ -1,9 +1,9 @@
-"""The files that `compare.html` compares, from two runs of `nbs/train.ipynb`, one a model.
+"""The files that `compare.html` compares, from several runs of `nbs/train.ipynb`.
 
-    python papers/comparison/cells.py runs/scGAN runs/cscGAN files
+    python papers/comparison/cells.py scGAN=runs/scGAN cscGAN=runs/cscGAN --out files
 
-writes `train.h5ad` and `holdout.h5ad` (raw counts; both runs have the same split), and the cells of
-both models and of the three baselines, 2,000 each.
+writes `train.h5ad` and `holdout.h5ad` (raw counts; all runs have the same split), and the cells of
+the models and of the three baselines, 2,000 each.
 """
 
 import argparse
@@ -13,18 +13,15 @@ from scgan_nb.core.files import atomic_path
 from scgan_nb.evaluation import baselines
 from scgan_nb.workflow import experiments
 
-MODELS = ("scGAN", "cscGAN")
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for kind in MODELS:
-        parser.add_argument(kind, type=Path, help=f"out_dir of train.ipynb with model = {kind!r}")
-    parser.add_argument("out", type=Path, help="folder for the files")
+    parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="out_dir of a run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--cells", type=int, default=2000, help="of each baseline (default 2000)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    runs = {kind: getattr(given, kind) for kind in MODELS}
+    runs = {name: Path(folder) for name, folder in (run.split("=", 1) for run in given.runs)}
     processed = [
         {s: cells[cells.obs["split"] == s].copy() for s in ("train", "valid")}
         for cells, _ in map(experiments.load_processed, runs.values())
@@ -34,11 +31,11 @@ def main():
             list(run[name].obs_names) == list(processed[0][name].obs_names) for run in processed
         ):
             raise SystemExit(
-                f"the two runs have different {name} cells; give both the same seed and valid_cells"
+                f"the runs have different {name} cells; give all the same seed and valid_cells"
             )
     real = {name: baselines.counts_of(cells) for name, cells in processed[0].items()}
     files = {"train": real["train"], "holdout": real["valid"]} | {
-        kind: baselines.read_generated(run / "generated_cells.h5ad") for kind, run in runs.items()
+        name: baselines.read_generated(run / "generated_cells.h5ad") for name, run in runs.items()
     }
     files |= {
         "Gaussian copula": baselines.gaussian_copula(
