@@ -88,7 +88,7 @@ def quality(split: Split, test: AnnData, generated: AnnData, train: AnnData) -> 
     values = {name: m.value for name, m in found.items()}
     return values | {f"{name}_control": m.positive_control for name, m in found.items()}
 
-
+# %% ../../nbs/benchmarks/quality.ipynb #f049fd92
 def model_quality(split: Split, preset: str, steps: int) -> dict:
     """Train a model and measure its cells.
 
