@@ -33,7 +33,7 @@ QUALITY_METRICS = (
     "membership_auroc",
 )
 
-
+# %% ../../nbs/benchmarks/quality.ipynb #2de64717
 @dataclasses.dataclass(frozen=True)
 class Split:
     """A data set, and how it is divided and measured.
