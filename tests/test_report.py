@@ -192,6 +192,13 @@ def test_the_headline_is_the_weighted_mean_of_the_scores(page):
     text = (page / "report.html").read_text("utf-8")
     assert f"{found['headline']:.0f}<span> of 100" in text
     assert '<th scope="row">B cells' in text and "10,000" in text
+    weak = {
+        name: term["score"]
+        for name, term in terms.items()
+        if term["weight"] and found["metrics"][name]["verdict"] != "like real cells"
+    }
+    assert found["weakest"] == min(weak, key=weak.get, default=None)
+    assert ("Weakest:" in text) == bool(weak)
 
 
 @pytest.mark.slow

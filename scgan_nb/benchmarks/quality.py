@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -89,6 +90,13 @@ def quality(split: Split, test: AnnData, generated: AnnData, train: AnnData) -> 
     return values | {f"{name}_control": m.positive_control for name, m in found.items()}
 
 # %% ../../nbs/benchmarks/quality.ipynb #f049fd92
+def _timed(make: Callable) -> tuple[Any, dict]:
+    "What `make` returns, and its seconds."
+    cpu, wall = time.process_time(), time.perf_counter()
+    made = make()
+    return made, {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
+
+
 def model_quality(split: Split, preset: str, steps: int) -> dict:
     """Train a model and measure its cells.
 
@@ -102,9 +110,7 @@ def model_quality(split: Split, preset: str, steps: int) -> dict:
     dict: cpu_s and wall_s of the training, training_cells, and what `quality` returns.
     """
     model = split.model(preset, steps)
-    cpu, wall = time.process_time(), time.perf_counter()
-    model.train(progress=False)
-    took = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
+    _, took = _timed(lambda: model.train(progress=False))
     train, test = model.cells("train"), model.cells("test")
     generated = model.generate(dict(test.obs["cluster"].value_counts()), seed=split.seed)
     return took | {"training_cells": train.n_obs} | quality(split, test, generated, train)
@@ -116,8 +122,6 @@ def copula_quality(split: Split) -> dict:
 
     model = split.model("counts", 1)
     train, test = model.cells("train"), model.cells("test")
-    cpu, wall = time.process_time(), time.perf_counter()
     asked = dict(test.obs["cluster"].value_counts())
-    generated = gaussian_copula(train, asked, "cluster", split.seed)
-    took = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
+    generated, took = _timed(lambda: gaussian_copula(train, asked, "cluster", split.seed))
     return took | {"training_cells": train.n_obs} | quality(split, test, generated, train)

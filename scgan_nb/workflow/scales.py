@@ -51,11 +51,11 @@ class Scale:
     sweep: dict = field(default_factory=dict)
 
 # %% ../../nbs/workflow/scales.ipynb #0a3609f3
-_AS_PUBLISHED = {"recipe", "critic_cond_type", "algorithm"}  # the defaults of an experiment
+_AS_PUBLISHED = preset_settings("published")
 _SMALL_MODEL = {
     name: value
     for name, value in preset_settings("minutes").items()
-    if setting_paths()[name][0] in ("model", "training") and name not in _AS_PUBLISHED
+    if setting_paths()[name][0] in ("model", "training") and value != _AS_PUBLISHED[name]
 } | {"summary_freq": 0}
 _OWN_LABELS = {"labels_key": "cell_type", "res": None, "valid_cells": 0}
 
