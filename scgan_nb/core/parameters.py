@@ -106,8 +106,38 @@ class OriginalInput(Block):
         """Counts per training cell, the number at the end of `scale`."""
         return int(self.scale.rsplit("_", 1)[1])
 
+# %% ../../nbs/core/parameters.ipynb #ad496985
+class _CovariateInput(OriginalInput):
+    """The covariates of `InputDs`."""
+
+    covariates: list[str] = setting(
+        lambda: [],
+        "columns of obs that tell donor, condition or batch, learned beside the label "
+        "(recipe counts, cscGAN)",
+        extension=True,
+    )
+    highly_variable_genes: Size | None = setting(
+        None,
+        "keep only so many highly variable genes, chosen on training cells; null: all",
+        "genes",
+        extension=True,
+    )
+
+    @field_validator("covariates", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, covariates: Any) -> Any:
+        return [covariates] if isinstance(covariates, str) else covariates
+
+    @field_validator("covariates")
+    @classmethod
+    def _each_once(cls, covariates: list[str]) -> list[str]:
+        repeated = sorted({name for name in covariates if covariates.count(name) > 1})
+        if repeated:
+            raise ValueError(f"named more than once: {', '.join(repeated)}")
+        return covariates
+
 # %% ../../nbs/core/parameters.ipynb #4ff5994a
-class InputDs(OriginalInput):
+class InputDs(_CovariateInput):
     """From raw counts to training cells."""
 
     labels_key: str | None = setting(
@@ -122,12 +152,6 @@ class InputDs(OriginalInput):
     )
     genome: str | None = setting(
         None, "which genome of a 10x .h5 file that holds several", extension=True
-    )
-    highly_variable_genes: Size | None = setting(
-        None,
-        "keep only so many highly variable genes, chosen on training cells; null: all",
-        "genes",
-        extension=True,
     )
 
     @model_validator(mode="after")
@@ -385,6 +409,22 @@ class Preprocessed(CellNumbers):
             out.pop("fingerprint", None)
         return out
 
+# %% ../../nbs/core/parameters.ipynb #ffe15bef
+def _require_covariates_fit(input_ds: InputDs, model: ModelParams) -> None:
+    "Refuse covariates that the model cannot learn."
+    covariates = input_ds.covariates
+    if covariates and (model.recipe != "counts" or model.type != "cscGAN"):
+        raise ValueError(
+            f"input_ds.covariates has {', '.join(covariates)}, which only a cscGAN of the "
+            f"recipe counts learns (model.type is {model.type}, model.recipe {model.recipe}); "
+            "change these, or leave covariates out"
+        )
+    if input_ds.labels_column in covariates:
+        raise ValueError(
+            f"{input_ds.labels_column!r} is the column of labels and a covariate; "
+            "leave it out of input_ds.covariates"
+        )
+
 # %% ../../nbs/core/parameters.ipynb #16c622f0
 class Experiment(Block):
     """One data set, one model, one training: the `parameters.json` of an experiment folder."""
@@ -409,6 +449,11 @@ class Experiment(Block):
                 "the critic sees counts in two views; leave critic_input out, or use the recipe "
                 "marouf2020 (preset minutes)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _covariates_fit(self) -> Experiment:
+        _require_covariates_fit(self.input_ds, self.model)
         return self
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['BatchOrder', 'balanced_shares', 'endless_dataset', 'MemoryBatches', 'open_records']
+__all__ = ['BatchOrder', 'balanced_shares', 'in_groups', 'endless_dataset', 'MemoryBatches', 'open_records']
 
 # %% ../../nbs/data/batches.ipynb #b499e7ab
 def _require_cells(n_cells: int, batch_size: int) -> None:
@@ -142,10 +142,15 @@ def _as_csr(x: csr_matrix | np.ndarray) -> csr_matrix:
     return sparse.csr_matrix(x, dtype=np.float32)
 
 
+def in_groups(labels: np.ndarray, size: int) -> np.ndarray:
+    """Labels of `size` batches, int32 [cells of all, ...], as [size, cells of a batch, ...]."""
+    return labels.reshape(size, -1, *labels.shape[1:])
+
+
 def _as_labels(labels: Sequence[int] | np.ndarray | None, n_cells: int) -> np.ndarray:
-    """One label for each cell, int32 [cells]; 0 for all without `labels`."""
+    """Labels int32 [cells], with covariates [cells, n]; 0 for all without `labels`."""
     labels = np.asarray(np.zeros(n_cells) if labels is None else labels, dtype=np.int32)
-    if labels.shape != (n_cells,):
+    if labels.ndim > 2 or labels.shape[:1] != (n_cells,):
         raise ValueError(
             f"there are {n_cells:,} cells and {labels.shape} labels; each cell needs one"
         )
@@ -157,6 +162,7 @@ def endless_dataset(
     shape: tuple[int, int, int],
     start: int,
     prefetch: int | None,
+    covariates: tuple[int, ...] = (),
 ) -> tf.data.Dataset:
     """An endless dataset of `group(start)`, `group(start + 1)`, ..., prepared ahead.
 
@@ -167,6 +173,7 @@ def endless_dataset(
     start : number of the first group.
     prefetch : groups that are prepared ahead. None for two, or for one if a group takes more than
         16 MB, since a step of that size takes longer than its preparation.
+    covariates : further numbers in the shape of the labels.
     """
     import tensorflow as tf
 
@@ -175,7 +182,8 @@ def endless_dataset(
 
     def fetch(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         expression, labels = tf.numpy_function(lambda i: group(int(i)), [i], (tf.float32, tf.int32))
-        return tf.ensure_shape(expression, shape), tf.ensure_shape(labels, shape[:2])
+        of_labels = *shape[:2], *covariates
+        return tf.ensure_shape(expression, shape), tf.ensure_shape(labels, of_labels)
 
     return tf.data.Dataset.counter(start).map(fetch).prefetch(prefetch)
 
@@ -186,7 +194,7 @@ class MemoryBatches(BatchOrder):
     Parameters
     ----------
     x : CSR float32 [cells, genes].
-    labels : int [cells]; None for 0 in all cells. ValueError if there are more or fewer than cells.
+    labels : int [cells], with covariates [cells, n]; None for 0. ValueError if they do not fit.
     batch_size, seed : see `BatchOrder`.
     balance : 0 for the shares of labels in the data, 1 for equal shares (`balanced_shares`).
 
@@ -210,7 +218,7 @@ class MemoryBatches(BatchOrder):
         super().__init__(n_cells, batch_size, seed)
         self.labels = _as_labels(labels, n_cells)
         if balance:
-            self._chances = _chances(self.labels, balance)
+            self._chances = _chances(self.labels.reshape(n_cells, -1)[:, 0], balance)
 
     def batch(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `i`: (float32 [batch_size, n_genes], int32 [batch_size])."""
@@ -221,14 +229,14 @@ class MemoryBatches(BatchOrder):
         """Batches `i * size` to `(i + 1) * size - 1`, stacked along a new first axis."""
         rows = self.rows(i * size * self.batch_size, (i + 1) * size * self.batch_size)
         shape = size, self.batch_size, self.n_genes
-        return self.x[rows].toarray().reshape(shape), self.labels[rows].reshape(shape[:2])
+        return self.x[rows].toarray().reshape(shape), in_groups(self.labels[rows], size)
 
     def dataset(
         self, start: int = 0, group: int = 1, prefetch: int | None = None
     ) -> tf.data.Dataset:
         """Groups of batches without end, from group number `start`; see `endless_dataset`."""
-        shape = group, self.batch_size, self.n_genes
-        return endless_dataset(lambda i: self.group(i, group), shape, start, prefetch)
+        shape, more = (group, self.batch_size, self.n_genes), self.labels.shape[1:]
+        return endless_dataset(lambda i: self.group(i, group), shape, start, prefetch, more)
 
 # %% ../../nbs/data/batches.ipynb #fb61c2a2
 def _bytes_in_memory(manifest: dict, split: str) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .batches import MemoryBatches
+from .batches import MemoryBatches, in_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,7 @@ class CountBatches(_CountCells):
             thin_cells(counts, self.thinning, np.random.default_rng([self.seed, 7, i]))
         shape = size, self.batch_size, self.n_genes
         dense = counts.astype(np.float32).toarray().reshape(shape)
-        return dense, self.labels[rows].reshape(shape[:2])
+        return dense, in_groups(self.labels[rows], size)
 
     def batch(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `i` of thinned counts: (float32 [batch_size, n_genes], int32 [batch_size])."""

@@ -56,13 +56,14 @@ def _ordered_values(values: Series) -> list:
     return natsorted(values.unique(), key=str)
 
 # %% ../../nbs/data/labels.ipynb #7b290dc4
-def labels_from_column(obs: DataFrame, column: str = "cluster") -> Categorical:
+def labels_from_column(obs: DataFrame, column: str = "cluster", what: str = "label") -> Categorical:
     """Labels from a column of `obs`.
 
     Parameters
     ----------
     obs : pandas.DataFrame [cells, ...].
     column : name of the column.
+    what : what the column holds, for messages.
 
     Returns
     -------
@@ -85,13 +86,13 @@ def labels_from_column(obs: DataFrame, column: str = "cluster") -> Categorical:
     if column not in obs.columns:
         known = ", ".join(map(str, obs.columns)) or "(none)"
         raise ValueError(
-            f"obs has no column {column!r} to take labels from; its columns are: {known}"
+            f"obs has no column {column!r} to take {what}s from; its columns are: {known}"
         )
     values = obs[column]
     missing = int(values.isna().sum())
     if missing:
         raise ValueError(
-            f"{missing:,} of {len(obs):,} cells have no label in obs[{column!r}]; "
+            f"{missing:,} of {len(obs):,} cells have no {what} in obs[{column!r}]; "
             "remove these cells, or give them a name of their own"
         )
     ordered = _ordered_values(values)
@@ -99,7 +100,7 @@ def labels_from_column(obs: DataFrame, column: str = "cluster") -> Categorical:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(
-            f"obs[{column!r}] has different labels that read the same: {', '.join(repeated)}; "
+            f"obs[{column!r}] has different {what}s that read the same: {', '.join(repeated)}; "
             "make it a column of text"
         )
     return pd.Categorical.from_codes(pd.Categorical(values, categories=ordered).codes, names)

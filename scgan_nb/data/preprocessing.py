@@ -24,6 +24,7 @@ from scgan_nb.data.count_matrices import (
     scale_library_sizes,
     sums_by_gene,
 )
+from .covariates import covariates_from_columns
 from .gene_selection import informative_genes
 from .labels import labels_from_column
 from .splitting import require_training_cells, split_cells
@@ -125,6 +126,17 @@ class _Kept:
         return replace(self, x=self.x[:, columns], genes=self.genes[columns])
 
 # %% ../../nbs/data/preprocessing.ipynb #72f74b5c
+def _with_covariates(adata: AnnData, names: list[str]) -> AnnData:
+    """The same cells, with covariates as categorical columns of text."""
+    if not names:
+        return adata
+    values = covariates_from_columns(adata.obs, names)
+    adata = adata.copy()
+    for name in names:
+        adata.obs[name] = values[name]
+    return adata
+
+
 def _label(adata: AnnData, x: csr_matrix, input_ds: InputDs) -> tuple[Categorical, str]:
     """Labels of all cells, and where they are from."""
     clustering, column = input_ds.clustering, input_ds.labels_column
@@ -294,7 +306,7 @@ def preprocess(
     Raises
     ------
     ValueError
-        If X is not counts, if labels are missing, or if nothing is left to train on.
+        If X is not counts, if labels or covariates are missing, or if nothing is left to train on.
 
     Examples
     --------
@@ -305,6 +317,7 @@ def preprocess(
     say = progress or log.info
     adata = adata.to_memory() if adata.isbacked else adata
     check_counts(adata)
+    adata = _with_covariates(adata, input_ds.covariates)
     kept, labels_from = _select(adata, input_ds, say)
     cells = _scale(adata, kept, input_ds.library_size)
     block = preprocessed_block(cells, input_ds)

@@ -5,7 +5,7 @@
 # %% ../../nbs/generation/sampling.ipynb #8708fcf3
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -13,26 +13,29 @@ import numpy as np
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from pandas import DataFrame
     from scipy.sparse import csr_matrix
 
     from scgan_nb.models.networks import Generator
 
 # %% auto #0
-__all__ = ['CHUNK', 'collect_training_metadata', 'label_names', 'shares_of', 'compiled_chunk', 'chunk_to_csr', 'count_cells',
-           'sample_profiles']
+__all__ = ['CHUNK', 'collect_training_metadata', 'label_names', 'covariates_of', 'shares_of', 'compiled_chunk', 'chunk_to_csr',
+           'count_cells', 'sample_profiles']
 
 # %% ../../nbs/generation/sampling.ipynb #cead9fa7
-def collect_training_metadata(processed: AnnData) -> AnnData:
+def collect_training_metadata(processed: AnnData, covariates: Sequence[str] = ()) -> AnnData:
     """The genes of processed cells, and the label and library size of each training cell.
 
     Parameters
     ----------
     processed : AnnData from `preprocess`, with obs `cluster`, `n_counts` (counts) and `split`.
+    covariates : further categorical columns of obs to keep.
 
     Returns
     -------
-    AnnData [training cells, genes] without X; obs `cluster` (categorical, in label-id order) and
-    `n_counts` (float32, counts).
+    AnnData [training cells, genes] without X; obs `cluster` (categorical, in label-id order),
+    `n_counts` (float32, counts) and the covariates, without values that no training cell has;
+    uns `covariates` names them.
 
     Examples
     --------
@@ -47,9 +50,12 @@ def collect_training_metadata(processed: AnnData) -> AnnData:
     import anndata as ad
 
     is_training = (processed.obs["split"] == "train").to_numpy()
-    obs = processed.obs.loc[is_training, ["cluster", "n_counts"]].copy()
+    obs = processed.obs.loc[is_training, ["cluster", "n_counts", *covariates]].copy()
+    for name in covariates:
+        obs[name] = obs[name].cat.remove_unused_categories()
     obs.index = [str(i) for i in range(len(obs))]
-    return ad.AnnData(obs=obs, var=processed.var.copy())
+    uns = {"covariates": list(covariates)} if covariates else {}
+    return ad.AnnData(obs=obs, var=processed.var.copy(), uns=uns)
 
 # %% ../../nbs/generation/sampling.ipynb #cd5f63ee
 def label_names(training_metadata: AnnData) -> list[str]:
@@ -64,6 +70,20 @@ def label_names(training_metadata: AnnData) -> list[str]:
     ['CD4 T cells', 'CD14+ Monocytes', 'B cells']
     """
     return list(training_metadata.obs["cluster"].cat.categories)
+
+
+def covariates_of(training_metadata: AnnData) -> DataFrame:
+    """The covariates of training cells, the columns that `uns["covariates"]` names.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> cells = pbmc_example(100, 50)
+    >>> cells.uns["covariates"] = ["cell_type"]
+    >>> covariates_of(cells).shape, covariates_of(pbmc_example(100, 50)).shape
+    ((100, 1), (100, 0))
+    """
+    return training_metadata.obs[list(training_metadata.uns.get("covariates", []))]
 
 
 def shares_of(training_metadata: AnnData) -> np.ndarray:

@@ -26,8 +26,8 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
 
     Returns
     -------
-    A function of (seed pair [2], labels int32 [`CHUNK`] or None, library sizes float32 [`CHUNK`])
-    that returns shares float32 [`CHUNK`, genes].
+    A function of (seed pair [2], labels int32 [`CHUNK`], with covariates [`CHUNK`, n], or None,
+    library sizes float32 [`CHUNK`]) that returns shares float32 [`CHUNK`, genes].
 
     Examples
     --------
@@ -40,13 +40,15 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     """
     import tensorflow as tf
 
+    from scgan_nb.models.layers import condition_rows
+
     if hasattr(generator, "make_shares"):
         return generator.make_shares
 
     @tf.function
     def make(pair, labels, depths):
         noise = tf.random.stateless_normal([CHUNK, generator.latent_dim], pair)
-        return generator(noise, labels, depths)
+        return generator(noise, condition_rows(labels, generator.clusters), depths)
 
     generator.make_shares = make
     return make
@@ -91,7 +93,8 @@ def sample_counts(
     Parameters
     ----------
     generator : a trained `ShareGenerator`.
-    plan : label ids int32 [cells]; a number of cells where the generator has no labels.
+    plan : label ids int32 [cells], with covariates [cells, n]; a number of cells where the
+        generator has no labels.
     depths : int64 [cells], library sizes of real cells with these labels.
     rng : random numbers of the draw of molecules.
     asked : int64 [cells], counts that the cells shall have; None for `depths`.
@@ -121,6 +124,7 @@ def sample_counts(
         padded = np.pad(np.asarray(depths[rows], np.float32), (0, missing), constant_values=1)
         labels = None
         if isinstance(plan, np.ndarray):
-            labels = tf.constant(np.pad(plan[rows], (0, missing)), tf.int32)
+            widths = [(0, missing)] + [(0, 0)] * (plan.ndim - 1)
+            labels = tf.constant(np.pad(plan[rows], widths), tf.int32)
         shares = make(key(seed, "cells", number), labels, tf.constant(padded))
         yield draw_molecules(shares.numpy()[: rows.stop - start], totals[rows], rng)

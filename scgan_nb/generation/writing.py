@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.count_matrices import scale_library_sizes
+from ..data.covariates import require_known_values
 from ..data.labels import plan_labels
 from .count_sampling import draw_counts, draw_depths
+from .covariate_sampling import Conditions, draw_conditions
 from scgan_nb.generation.sampling import (
     count_cells,
+    covariates_of,
     label_names,
     sample_profiles,
     shares_of,
@@ -46,7 +49,8 @@ class PlannedCells:
     Parameters
     ----------
     generator : the `Generator` that will make them.
-    labels : label ids int32 [cells]; the number of cells where the generator has no labels.
+    labels : label ids int32 [cells], with covariates [cells, n]; the number of cells where the
+        generator has no labels.
     real_depths : int64 [cells], library sizes of real cells with these labels.
     given_depths : int64 [cells], library sizes that the caller asks for; None for `real_depths`.
     with_counts : whether counts are drawn.
@@ -70,6 +74,7 @@ def plan_cells(
     *,
     depth: float | Sequence[float] | None = None,
     counts: bool = True,
+    covariates: Mapping[str, object] | None = None,
     seed: int = 0,
     provenance: dict | None = None,
 ) -> PlannedCells:
@@ -82,12 +87,13 @@ def plan_cells(
     cells_no : number of cells, one number per label, or {label: number}; see `plan_labels`.
     depth : counts per cell; None draws real library sizes of each label.
     counts : also draw `layers["counts"]`.
+    covariates : {covariate: value} for all cells; see `draw_conditions`.
     seed : seed of labels, noise, library sizes and counts.
     provenance : further entries of `uns["scgan_nb"]` (plain values or text).
 
     Raises
     ------
-    ValueError if no cells are asked for, or as `plan_labels` and `draw_depths`.
+    ValueError if no cells are asked for; as `plan_labels`, `draw_depths` and `draw_conditions`.
 
     Examples
     --------
@@ -100,20 +106,27 @@ def plan_cells(
     ['B cells', 'B cells', 'NK cells']
     """
     names = label_names(training_metadata) if generator.clusters else None
-    plan = plan_labels(cells_no, names, shares_of(training_metadata), seed)
+    plan = _require_cells(plan_labels(cells_no, names, shares_of(training_metadata), seed))
+    conditions, real = _conditions(training_metadata, plan, covariates, seed)
+    given = None if depth is None else draw_depths(training_metadata, plan, depth)
+    note = {"depths": "real" if depth is None else "given"} if counts else {}
+    obs = _annotations(plan, names, (real if given is None else given) if counts else None)
+    obs = _with_conditions(obs, conditions)
+    said = _provenance(seed) | note | (provenance or {})
+    cells = _without_expression(obs, training_metadata.var, said)
+    ids = conditions.ids if conditions else plan
+    return PlannedCells(generator, ids, real, given, counts, seed, cells)
+
+# %% ../../nbs/generation/writing.ipynb #11619099
+def _require_cells(plan: np.ndarray | int) -> np.ndarray | int:
+    "The plan; refused if it has no cells."
     if not count_cells(plan):
         raise ValueError(
             "cells_no asks for no cells; give a positive number for at least one label"
         )
-    real = draw_depths(training_metadata, plan, None, seed)
-    given = None if depth is None else draw_depths(training_metadata, plan, depth)
-    note = {"depths": "real" if depth is None else "given"} if counts else {}
-    obs = _annotations(plan, names, (real if given is None else given) if counts else None)
-    said = _provenance(seed) | note | (provenance or {})
-    cells = _without_expression(obs, training_metadata.var, said)
-    return PlannedCells(generator, plan, real, given, counts, seed, cells)
+    return plan
 
-# %% ../../nbs/generation/writing.ipynb #11619099
+
 def _annotations(plan: np.ndarray | int, names: list[str] | None, depths: np.ndarray | None):
     "The obs of generated cells."
     import pandas as pd
@@ -138,6 +151,29 @@ def _without_expression(obs: DataFrame, var: DataFrame, provenance: dict) -> Ann
     import anndata as ad
 
     return ad.AnnData(obs=obs, var=var.copy(), uns={"scgan_nb": provenance})
+
+# %% ../../nbs/generation/writing.ipynb #e92a2023
+def _conditions(
+    training_metadata: AnnData,
+    plan: np.ndarray | int,
+    given: Mapping[str, object] | None,
+    seed: int,
+) -> tuple[Conditions | None, np.ndarray]:
+    "Covariates of generated cells (None for a model without), and their library sizes."
+    known = covariates_of(training_metadata)
+    if isinstance(plan, np.ndarray) and known.shape[1]:
+        conditions = draw_conditions(training_metadata, plan, given, seed)
+        return conditions, conditions.depths
+    require_known_values(given or {}, known)
+    return None, draw_depths(training_metadata, plan, None, seed)
+
+
+def _with_conditions(obs: DataFrame, conditions: Conditions | None) -> DataFrame:
+    "The obs of generated cells with their covariates, where there are some."
+    if conditions is None:
+        return obs
+    covariates = conditions.covariates.set_axis(obs.index)
+    return obs.join(covariates).assign(seen_in_training=conditions.seen)
 
 # %% ../../nbs/generation/writing.ipynb #1ee07b61
 def _chunks_of_profiles(planned: PlannedCells, rng: np.random.Generator) -> Iterator[tuple]:

@@ -73,6 +73,11 @@ class _ShareLayers(Network):
         names = generator_names(self.body, self.output)
         self.named_layers = names | {"depths": [self.depth_scale]}
 
+    def start_covariates(self, first_row: int) -> None:
+        """Begin covariates, rows `first_row` and below in the tables of the norms, at zero."""
+        for norm in self.body.norms:
+            norm.scale[first_row:].assign(tf.zeros_like(norm.scale[first_row:]))
+
     def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
         """Begin at the mean profile of training cells `x` [cells, genes] and at their depths."""
         self.depth_scale.start_from(depths)
@@ -117,7 +122,7 @@ class ShareGenerator(_ShareLayers):
         Parameters
         ----------
         z : noise, float32 [cells, latent_dim].
-        labels : int32 [cells]; None for scGAN.
+        labels : int32 [cells], or from `condition_rows`; None for scGAN.
         depths : library sizes in counts, float32 [cells].
         training, follow : see `layers.Norm`.
         """
@@ -212,22 +217,34 @@ class CountCritic(Critic):
 
 # %% ../../nbs/models/count_networks.ipynb #ba2d5ea1
 def build_count_networks(
-    model: ModelParams, genes: int, clusters: int, seed: int = 0, precision: str = "float32"
+    model: ModelParams,
+    genes: int,
+    clusters: int,
+    seed: int = 0,
+    precision: str = "float32",
+    levels: int = 0,
 ) -> tuple[ShareGenerator, ShareGenerator, CountCritic]:
     """The networks of a model of the recipe "counts"; parameters as `networks.build`.
+
+    Parameters
+    ----------
+    levels : values of all covariates, see `covariates.covariate_levels`; used by a cscGAN only.
 
     Returns
     -------
     (generator, generator with averaged weights, critic). Both generators begin with the same
     weights.
     """
-    clusters = clusters if model.type == "cscGAN" else 0
-    norm = model.gen_cond_type if clusters else "batchnorm"
-    sizes = genes, model.latent_dim, model.gen_layers, model.output_LSN, clusters, norm
+    rows = clusters + levels if model.type == "cscGAN" else 0
+    norm = model.gen_cond_type if rows else "batchnorm"
+    sizes = genes, model.latent_dim, model.gen_layers, model.output_LSN, rows, norm
     generator, averaged = (
         ShareGenerator(*sizes, 1_000 * seed, precision, scope)
         for scope in ("generator", "averaged")
     )
     head, layers = model.critic_cond_type, model.critic_layers
-    critic = CountCritic(genes, layers, clusters, head, 1_000 * seed + 500, precision)
+    if levels and rows:
+        generator.start_covariates(clusters)
+        averaged.start_covariates(clusters)
+    critic = CountCritic(genes, layers, rows, head, 1_000 * seed + 500, precision)
     return generator, averaged, critic

@@ -18,6 +18,7 @@ from scgan_nb.models.count_networks import (
     build_count_networks,
     generated_views,
 )
+from .layers import condition_rows
 from .losses import Draws, Update, draw, key
 from .networks import Labels, Network, build
 from .training_step import WGAN, several_steps
@@ -144,7 +145,7 @@ def compile_count_step(gan: CountGAN, seed: int = 0) -> Callable:
     def step(real, labels, number, rate, detail: bool = False):
         iters = real.shape[0]
         for i in range(iters):
-            own = labels[i] if gan.critic.clusters else None
+            own = condition_rows(labels[i], gan.critic.clusters)
             batch = _make_batch(gan, real[i], own, seed, number * iters + i)
             critic = _update_critic(gan, real[i], batch, rate)
         generator = _update_generator(gan, batch, rate)
@@ -160,17 +161,20 @@ def sampler_of(gan: WGAN) -> Network:
     return gan.averaged if isinstance(gan, CountGAN) else gan.generator
 
 
-def make_gan(model: ModelParams, training: TrainingParams, genes: int, clusters: int) -> WGAN:
+def make_gan(
+    model: ModelParams, training: TrainingParams, genes: int, clusters: int, levels: int = 0
+) -> WGAN:
     """The networks and optimizers of a model, of the recipe that it names.
 
     Parameters
     ----------
     model, training : blocks of an experiment.
     genes, clusters : genes of a cell; number of labels in the data.
+    levels : values of all covariates (recipe "counts").
     """
     sizes = model, genes, clusters, training.seed, training.precision
     if model.recipe == "counts":
-        networks = build_count_networks(*sizes)
+        networks = build_count_networks(*sizes, levels)
         rates = training.averaging, training.learning_rate.alpha_0
         return CountGAN(*networks, training.optimizer, model.lambd, *rates)
     return WGAN(*build(*sizes), training.optimizer, model.lambd)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 # %% auto #0
-__all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_factors', 'library_size_normalise', 'one_hot', 'pick', 'Norm', 'product',
-           'initial', 'Dense']
+__all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_factors', 'library_size_normalise', 'one_hot', 'pick', 'condition_rows',
+           'Norm', 'product', 'initial', 'Dense']
 
 # %% ../../nbs/models/layers.ipynb #18c8597e
 def library_size_factors(x: tf.Tensor, total: float) -> tf.Tensor:
@@ -54,7 +54,7 @@ def one_hot(labels: tf.Tensor | None, clusters: int) -> tf.Tensor | None:
 
     Parameters
     ----------
-    labels : int32 [cells].
+    labels : int32 [cells], or what `condition_rows` returned, which stays as it is.
     clusters : number of labels; 0 for a network without labels.
 
     Returns
@@ -70,6 +70,9 @@ def one_hot(labels: tf.Tensor | None, clusters: int) -> tf.Tensor | None:
         return None
     if labels is None:
         raise ValueError(f"this network knows {clusters} clusters: say which label each cell has")
+    labels = tf.convert_to_tensor(labels)
+    if labels.dtype.is_floating:
+        return labels
     return tf.one_hot(labels, clusters, dtype=tf.float32)
 
 
@@ -84,6 +87,29 @@ def pick(table: tf.Tensor, hot: tf.Tensor | None) -> tf.Tensor:
     [[3.0, 4.0]]
     """
     return table if hot is None else tf.matmul(hot, table)
+
+# %% ../../nbs/models/layers.ipynb #7e2a5505
+def condition_rows(ids: tf.Tensor | None, clusters: int) -> tf.Tensor | None:
+    """The rows of the table that each cell takes.
+
+    Parameters
+    ----------
+    ids : label ids int32 [cells], or rows of label and covariates int32 [cells, n]; see
+        `covariates.condition_ids`.
+    clusters : rows of the table; 0 for a network without labels.
+
+    Returns
+    -------
+    float32 [cells, clusters] with a one for each row; None for a network without labels.
+
+    Examples
+    --------
+    >>> condition_rows(tf.constant([[0, 2], [1, 2]]), 3).numpy().tolist()
+    [[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]
+    """
+    hot = one_hot(ids, clusters)
+    several = hot is not None and hot.shape.rank == 3
+    return tf.reduce_sum(hot, axis=1) if several else hot
 
 # %% ../../nbs/models/layers.ipynb #35317523
 MOVING_DECAY, NORM_EPSILON = 0.999, 1e-5

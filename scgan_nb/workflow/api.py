@@ -23,7 +23,8 @@ from scgan_nb.core.presets import (
     validation_cells,
     with_preset,
 )
-from ..generation.sampling import label_names
+from ..data.covariates import condition_ids, covariate_levels
+from ..generation.sampling import covariates_of, label_names
 from scgan_nb.workflow.model_files import (
     StoredModel,
     find_processed_cells,
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
            'current_name', 'history_table', 'describe_model', 'require_changeable', 'split_seed',
-           'library_sizes_of_records', 'batches_of', 'training_batches', 'make_trainer', 'require_own_job',
-           'note_new_moments', 'require_training', 'provenance', 'start_at_cells', 'write_model', 'model_of',
-           'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
+           'library_sizes_of_records', 'condition_ids_of', 'conditions_of_records', 'batches_of', 'training_batches',
+           'make_trainer', 'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'start_at_cells',
+           'write_model', 'model_of', 'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
 _F = TypeVar("_F", bound=Callable)
@@ -161,7 +162,9 @@ class _State:
 
         self.experiment, self.training_metadata = experiment, training_metadata
         model, training = experiment.model, experiment.training
-        self.gan = make_gan(model, training, training_metadata.n_vars, len(self.labels))
+        levels = covariate_levels(covariates_of(training_metadata))
+        sizes = training_metadata.n_vars, len(self.labels), levels
+        self.gan = make_gan(model, training, *sizes)
         self.trainer: Trainer | None = None
         self._processed: AnnData | Path | None = None
         self._in_record_order = True
@@ -328,7 +331,44 @@ def library_sizes_of_records(cells: AnnData, experiment: Experiment) -> np.ndarr
     sizes = cells.obs.loc[cells.obs["split"] == "train", "n_counts"].to_numpy()
     return sizes[record_order(len(sizes), split_seed(experiment))]
 
+# %% ../../nbs/workflow/api.ipynb #334e5dc7
+def condition_ids_of(train: AnnData, experiment: Experiment) -> np.ndarray:
+    """Label ids of training cells, int32 [cells]; with covariates [cells, n].
 
+    Parameters
+    ----------
+    train : processed training cells.
+    experiment : the settings, which name the covariates.
+    """
+    covariates = train.obs[experiment.input_ds.covariates].copy()
+    for name in covariates:
+        covariates[name] = covariates[name].cat.remove_unused_categories()
+    return condition_ids(train.obs["cluster"].values, covariates)
+
+
+def conditions_of_records(
+    cells: AnnData, experiment: Experiment, label_ids: np.ndarray
+) -> np.ndarray:
+    """Labels of records with the covariates that processed cells have; see `condition_ids_of`.
+
+    Parameters
+    ----------
+    cells : processed cells.
+    experiment : its settings.
+    label_ids : int32 [cells], as read from records.
+    """
+    if not experiment.input_ds.covariates:
+        return label_ids
+    train = cells[cells.obs["split"] == "train"]
+    ids = condition_ids_of(train, experiment)[record_order(train.n_obs, split_seed(experiment))]
+    if not np.array_equal(ids[:, 0], label_ids):
+        raise ValueError(
+            "the records and the processed cells do not belong together; "
+            "process the experiment again"
+        )
+    return ids
+
+# %% ../../nbs/workflow/api.ipynb #4d5566f7
 def batches_of(
     model: ScGAN, x: csr_matrix, label_ids: np.ndarray, n_counts: np.ndarray
 ) -> MemoryBatches:
@@ -337,7 +377,8 @@ def batches_of(
     Parameters
     ----------
     model : a `ScGAN`.
-    x, label_ids : scaled cells CSR float32 [cells, genes] with labels int32 [cells].
+    x, label_ids : scaled cells CSR float32 [cells, genes]; their labels int32 [cells], with
+        covariates [cells, n].
     n_counts : library size of each cell, float [cells].
     """
     from scgan_nb.data.batches import MemoryBatches
@@ -356,7 +397,7 @@ def training_batches(model: ScGAN) -> MemoryBatches:
     train = model.cells("train")
     if model._in_record_order:
         train = train[record_order(train.n_obs, split_seed(model.experiment))]
-    label_ids = train.obs["cluster"].cat.codes.to_numpy().astype(np.int32)
+    label_ids = condition_ids_of(train, model.experiment)
     return batches_of(model, train.X, label_ids, train.obs["n_counts"].to_numpy())
 
 
@@ -532,6 +573,7 @@ class _Generation(_Training):
         *,
         depth: float | Sequence[float] | None = None,
         counts: bool = True,
+        covariates: Mapping[str, object] | None = None,
         seed: int = 0,
         progress: bool = False,
     ) -> AnnData | Path:
@@ -545,6 +587,7 @@ class _Generation(_Training):
         depth : counts per cell, one number or one for each; None draws the library sizes of real
             cells with the same label.
         counts : also draw integer counts, `layers["counts"]`.
+        covariates : {covariate: value} for all cells; by default drawn as they occur with labels.
         seed, progress : seed of the cells; show a progress bar.
 
         Returns
@@ -559,15 +602,9 @@ class _Generation(_Training):
         from scgan_nb.models.count_step import sampler_of
 
         require_training(self, "generate")
-        planned = plan_cells(
-            sampler_of(self.gan),
-            self.training_metadata,
-            cells_no,
-            depth=depth,
-            counts=counts,
-            seed=seed,
-            provenance=provenance(self),
-        )
+        asked = {"depth": depth, "counts": counts, "covariates": covariates, "seed": seed}
+        models = sampler_of(self.gan), self.training_metadata
+        planned = plan_cells(*models, cells_no, provenance=provenance(self), **asked)
         if path is None:
             return generate_cells(planned, progress)
         return stream_cells(path, planned, progress)
@@ -652,7 +689,8 @@ class _Storage(_Generation):
         """
         from scgan_nb.generation.sampling import collect_training_metadata
 
-        model = model_of(experiment, collect_training_metadata(processed))
+        names = experiment.input_ds.covariates
+        model = model_of(experiment, collect_training_metadata(processed, names))
         model.processed, model._in_record_order = processed, False
         start_at_cells(model)
         return model
@@ -683,7 +721,8 @@ def start_from_counts(
     experiment = experiment_of(**settings)
     processed, done = preprocess(counts, experiment.input_ds)
     experiment = experiment.model_copy(update={"preprocessed": done})
-    _State.__init__(model, experiment, collect_training_metadata(processed))
+    metadata = collect_training_metadata(processed, experiment.input_ds.covariates)
+    _State.__init__(model, experiment, metadata)
     model._processed = processed
     start_at_cells(model)
 

@@ -5,6 +5,7 @@
 # %% ../../nbs/workflow/augmentation.ipynb #911cd824
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,6 +81,7 @@ def augmentation(
     trees: int = 1000,
     seed: int = 0,
     n_jobs: int = -1,
+    others: Mapping[str, AnnData] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Scores of a forest that tells `label` from the rest, for each arm.
 
@@ -91,6 +93,7 @@ def augmentation(
     trees : trees of the forest.
     seed : seed of the forest and of the repetitions.
     n_jobs : threads of the forest; the scores do not depend on it.
+    others : {arm: generated cells of another model}, for further arms.
 
     Returns
     -------
@@ -107,6 +110,7 @@ def augmentation(
         rng = np.random.default_rng([seed, 5])
         repeated = rng.choice(np.flatnonzero(target["train"]), generated.n_obs)
         more |= {"upsampled": z["train"][repeated], "augmented": space.transform(generated.X)}
+    more |= {arm: space.transform(made.X) for arm, made in (others or {}).items()}
     forest = {"n_estimators": trees, "random_state": seed, "n_jobs": n_jobs}
     return {
         arm: _forest_scores(

@@ -21,8 +21,8 @@ log = logging.getLogger("scgan_nb")
 
 # %% auto #0
 __all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'add_original_flags', 'add_own_flags', 'parse_cells_no',
-           'convert', 'template', 'add_data_flags', 'add_measuring_flags', 'evaluation_options', 'evaluate', 'compare',
-           'reproduce', 'make_parser', 'require_complete', 'run', 'main']
+           'parse_covariates', 'convert', 'template', 'add_data_flags', 'add_measuring_flags', 'evaluation_options',
+           'evaluate', 'compare', 'reproduce', 'make_parser', 'require_complete', 'run', 'main']
 
 # %% ../../nbs/workflow/cli.ipynb #2b1c4cce
 def add_original_flags(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +82,12 @@ def add_own_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="counts of each generated cell (default: library sizes of real cells of its label)",
     )
+    add(
+        "--covariates",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="covariates of the generated cells (default: drawn as they occur with the label)",
+    )
     add("--seed", type=int, default=0, help="seed of the generated cells (default: 0)")
     add("--version", action="store_true", help="print the version and exit")
 
@@ -115,6 +121,34 @@ def parse_cells_no(words: list[str]) -> list[str] | dict[str, str]:
             f"--cells_no mixes numbers and LABEL=NUMBER: {' '.join(words)}; use one or the other"
         )
     return {label: number for label, _, number in (word.rpartition("=") for word in words)}
+
+# %% ../../nbs/workflow/cli.ipynb #0ed4b84d
+def parse_covariates(words: list[str]) -> dict[str, str]:
+    """The values of `--covariates`.
+
+    Parameters
+    ----------
+    words : NAME=VALUE, one for each covariate.
+
+    Raises
+    ------
+    ValueError
+        For a word without "=", or a name that stands twice.
+
+    Examples
+    --------
+    >>> parse_covariates(["donor=p1", "condition=ctrl"])
+    {'donor': 'p1', 'condition': 'ctrl'}
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals) or name in found:
+            raise ValueError(
+                f"--covariates {word}: write NAME=VALUE, each name once, for example donor=p1"
+            )
+        found[name] = value
+    return found
 
 # %% ../../nbs/workflow/cli.ipynb #89ef3af0
 def convert(argv: list[str]) -> None:
@@ -511,7 +545,8 @@ def run(argv: list[str]) -> None:
         run_file(parameters, **steps, only=given.only, restart=given.restart)
     if given.generate:
         cells_no = parse_cells_no(given.cells_no)
-        options = {"depth": given.depth, "seed": given.seed}
+        covariates = parse_covariates(given.covariates or [])
+        options = {"depth": given.depth, "covariates": covariates, "seed": given.seed}
         generate(given.model_path, cells_no, given.save_path, **options)
     return None
 

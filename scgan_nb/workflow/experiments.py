@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -270,7 +270,12 @@ def _callbacks(model: ScGAN, job: Path) -> list[Callable]:
 def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
     "The model of a processed folder and its trainer, at the step where training goes on."
     from scgan_nb.data.batches import open_records
-    from scgan_nb.workflow.api import ScGAN, batches_of, library_sizes_of_records
+    from scgan_nb.workflow.api import (
+        ScGAN,
+        batches_of,
+        conditions_of_records,
+        library_sizes_of_records,
+    )
 
     training, job = settings.training, folder / "job"
     cells, _ = load_processed(folder)
@@ -279,7 +284,7 @@ def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
     )
     model = ScGAN.from_processed(cells, settings)
     n_counts = library_sizes_of_records(cells, settings)
-    batches = batches_of(model, x, label_ids, n_counts)
+    batches = batches_of(model, x, conditions_of_records(cells, settings, label_ids), n_counts)
     trainer = model.prepare(job, _callbacks(model, job), name=folder.name, batches=batches)
     start_from(trainer, training.checkpoint, folder)
     return model, trainer
@@ -349,6 +354,7 @@ def generate(
     save_path: str | Path | None = None,
     *,
     depth: int | None = None,
+    covariates: Mapping[str, object] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> AnnData:
@@ -360,8 +366,8 @@ def generate(
     cells_no : one number, one per label in order, or {label: number}.
     save_path : `.h5ad` or `.zarr`; None for `generated_cells.h5ad` in `model_path`.
     depth : counts of each cell; None draws the library sizes of real cells with the same label.
-    seed : seed of the cells.
-    progress : show a progress bar.
+    covariates : {covariate: value} for all cells; by default they are drawn.
+    seed, progress : seed of the cells; show a progress bar.
 
     Returns
     -------
@@ -381,7 +387,8 @@ def generate(
     from scgan_nb.workflow.api import load
 
     target = save_path or Path(model_path) / "generated_cells.h5ad"
-    path = load(model_path).generate(cells_no, target, depth=depth, seed=seed, progress=progress)
+    options = {"depth": depth, "covariates": covariates, "seed": seed}
+    path = load(model_path).generate(cells_no, target, progress=progress, **options)
     if path.suffix == ".zarr":
         cells = ad.read_zarr(path)
     else:

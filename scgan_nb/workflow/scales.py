@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..core.presets import preset_settings, setting_paths
 
 # %% auto #0
-__all__ = ['SCALES', 'Scale', 'scale_of']
+__all__ = ['SCALES', 'Scale', 'scale_of', 'counts_settings']
 
 # %% ../../nbs/workflow/scales.ipynb #fa38b902
 @dataclass(frozen=True)
@@ -134,3 +134,27 @@ def scale_of(name: str) -> Scale:
     if name not in SCALES:
         raise ValueError(f"there is no scale {name!r}; there are: {', '.join(SCALES)}")
     return SCALES[name]
+
+# %% ../../nbs/workflow/scales.ipynb #c3c16a56
+_COUNTS_AT_SMOKE = {"recipe": "counts", "critic_cond_type": "projection", "critic_input": "linear"}
+
+
+def counts_settings(name: str, **changes: object) -> dict:
+    """Settings that replace those of a scale for a model of the recipe "counts".
+
+    Parameters
+    ----------
+    name : of the scale.
+    changes : further settings; they replace those of the recipe.
+
+    Examples
+    --------
+    >>> counts_settings("demo", max_steps=500)["max_steps"]
+    500
+    """
+    scale_of(name)
+    if name == "smoke":
+        return _COUNTS_AT_SMOKE | changes
+    paths = setting_paths()
+    own = {k: v for k, v in preset_settings("counts").items() if paths[k][0] != "input_ds"}
+    return own | {"summary_freq": 0} | changes
