@@ -17,6 +17,7 @@ import numpy as np
 from .. import __version__
 from ..core.fingerprints import fingerprint
 from ..core.parameters import Filtering, InputDs, Preprocessed, Split
+from .cell_files import plain_table
 from .clustering import cluster_cells
 from scgan_nb.data.count_matrices import (
     counts_matrix,
@@ -188,7 +189,8 @@ def _scale(adata: AnnData, kept: _Kept, library_size: int) -> AnnData:
     import anndata
     import pandas as pd
 
-    obs, var = adata.obs.iloc[kept.cells].copy(), adata.var.iloc[kept.genes].copy()
+    obs = plain_table(adata.obs.iloc[kept.cells], "obs")
+    var = plain_table(adata.var.iloc[kept.genes], "var")
     obs["cluster"] = kept.labels
     obs["split"] = pd.Categorical(kept.split, ["train", "valid", "test"])
     obs["n_counts"] = library_sizes(kept.x).astype(np.float32)

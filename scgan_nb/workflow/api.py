@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import numpy as np
 
+from ..core.files import atomic_path, require_writable
 from ..core.parameter_errors import parse
 from ..core.parameters import Experiment, TrainingParams
 from scgan_nb.core.presets import (
@@ -25,9 +26,12 @@ from scgan_nb.core.presets import (
 )
 from ..generation.sampling import label_names
 from scgan_nb.workflow.model_files import (
+    MODEL_FILE,
     StoredModel,
     find_processed_cells,
     read_model,
+    require_free_output,
+    require_stored_sizes,
     write_model_folder,
 )
 
@@ -43,8 +47,8 @@ if TYPE_CHECKING:
 __all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
            'current_name', 'history_table', 'describe_model', 'require_changeable', 'split_seed',
            'library_sizes_of_records', 'batches_of', 'training_batches', 'make_trainer', 'require_own_job',
-           'note_new_moments', 'require_training', 'provenance', 'start_at_cells', 'write_model', 'model_of',
-           'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
+           'note_new_moments', 'run_locked', 'require_training', 'provenance', 'start_at_cells', 'write_model',
+           'model_of', 'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
 _F = TypeVar("_F", bound=Callable)
@@ -238,9 +242,9 @@ class _RealCells(_State):
     def processed(self) -> AnnData | None:
         """The preprocessed real cells; None if they are not known."""
         if isinstance(self._processed, Path):
-            import anndata as ad
+            from scgan_nb.workflow.experiment_folders import read_processed
 
-            self._processed = ad.read_h5ad(self._processed)
+            self._processed = read_processed(self._processed, self.experiment)
         return self._processed
 
     @processed.setter
@@ -454,6 +458,32 @@ def note_new_moments(model: _State) -> None:
         )
         model._moments_saved = True
 
+# %% ../../nbs/workflow/api.ipynb #cbf512e4
+def run_locked(model: ScGAN, trainer: Trainer, progress: bool) -> None:
+    """Train, with the job folder locked if there is one.
+
+    Parameters
+    ----------
+    model : the model that is trained.
+    trainer : its trainer.
+    progress : show a progress bar.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process is training in the folder.
+    """
+    from scgan_nb.workflow.experiment_folders import lock_job
+
+    if trainer.job is None:
+        trainer.run(progress=progress)
+        return
+    require_writable(trainer.job / MODEL_FILE)
+    with lock_job(trainer.job):
+        require_own_job(trainer.job, trainer.step)
+        write_model_folder(trainer.job, model.experiment, model.training_metadata)
+        trainer.run(progress=progress)
+
 # %% ../../nbs/workflow/api.ipynb #886d8626
 class _Training(_WithTrainer):
     "The `train` method."
@@ -489,19 +519,19 @@ class _Training(_WithTrainer):
         """
         if max_steps is not None:
             settings["max_steps"] = max_steps
+        job = None if job is None else Path(job).expanduser()
         require_own_job(job, self.step)
+        used = self.experiment
         trainer = self.prepare(job, on_validation, **settings)
-        end = self.experiment.training.max_steps
-        if trainer.step >= end:
+        if trainer.step >= self.experiment.training.max_steps:
+            self.experiment, trainer.settings = used, used.training  # others were not used
             warnings.warn(
                 f"{trainer.step:,} steps are done already; give max_steps above that to go on",
                 stacklevel=2,
             )
             return self
         note_new_moments(self)
-        if trainer.job:
-            write_model_folder(trainer.job, self.experiment, self.training_metadata)
-        trainer.run(progress=progress)
+        run_locked(cast(ScGAN, self), trainer, progress)
         return self
 
 # %% ../../nbs/workflow/api.ipynb #a8bc8196
@@ -559,6 +589,8 @@ class _Generation(_Training):
         from scgan_nb.models.count_step import sampler_of
 
         require_training(self, "generate")
+        if path is not None:
+            require_free_output(path, self.experiment)
         planned = plan_cells(
             sampler_of(self.gan),
             self.training_metadata,
@@ -630,8 +662,13 @@ class _Storage(_Generation):
         ValueError if the model is not trained.
         """
         require_training(self, "save")
-        write_model(self, Path(folder), optimizers)
-        return Path(folder)
+        folder = Path(folder).expanduser()
+        if folder.is_dir() and any(folder.iterdir()):
+            write_model(self, folder, optimizers)
+            return folder
+        with atomic_path(folder) as temporary:
+            write_model(self, temporary, optimizers)
+        return folder
 
     @classmethod
     def load(cls, path: str | Path, adata: AnnData | str | Path | None = None) -> ScGAN:
@@ -862,6 +899,8 @@ def _restore_model(stored: StoredModel) -> ScGAN:
     "A model with the weights of a stored one, and its optimizers where they were stored."
     from scgan_nb.training.checkpoints import restore
 
+    if stored.processed is None:  # not of the original program
+        require_stored_sizes(stored)
     model = model_of(stored.experiment, stored.training_metadata)
     state = model.gan.state_by_name()
     model._moments_saved = set(state) <= set(stored.arrays)

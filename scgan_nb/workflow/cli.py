@@ -503,14 +503,17 @@ def run(argv: list[str]) -> None:
         return None
     require_complete(parser, given)
     from scgan_nb.core.parameter_files import read_parameters
-    from scgan_nb.workflow.experiments import generate, run_file
+    from scgan_nb.workflow.experiments import generate, require_generation, run_file
 
     parameters = read_parameters(given.param) if given.param else None
-    if parameters is not None and (given.process or given.train):
-        steps = {"processing": given.process, "training": given.train}
-        run_file(parameters, **steps, only=given.only, restart=given.restart)
+    cells_no = parse_cells_no(given.cells_no) if given.generate else []
+    if parameters is not None and given.process:
+        run_file(parameters, processing=True, only=given.only)
+    if parameters is not None and given.train:
+        if given.generate:
+            require_generation(given.model_path, cells_no, given.save_path, given.depth)
+        run_file(parameters, training=True, only=given.only, restart=given.restart)
     if given.generate:
-        cells_no = parse_cells_no(given.cells_no)
         options = {"depth": given.depth, "seed": given.seed}
         generate(given.model_path, cells_no, given.save_path, **options)
     return None
@@ -547,6 +550,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"scgan_nb: {error}", file=sys.stderr)
         if os.environ.get("SCGAN_NB_DEBUG"):
             raise
+        return 1
+    except MemoryError:
+        print("scgan_nb: the memory is used up; give fewer cells or genes", file=sys.stderr)
         return 1
     return 0
 
