@@ -142,7 +142,7 @@ _REASONS = {
 }
 
 
-def _why_not_written(error: Exception, target: Path) -> str | None:
+def _why_not_written(error: BaseException, target: Path) -> str | None:
     "One sentence about an error while `target` was written; None if it has another cause."
     named = getattr(error, "filename", None)
     if isinstance(named, str) and not os.path.realpath(named).startswith(str(target.parent)):
@@ -173,12 +173,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     FileExistsError, IsADirectoryError
-        The target is a folder that is not empty, or a file where a folder was written, or the
-        reverse.
+        The target is a folder with content, or a file where a folder was written, or the reverse.
     FileNotFoundError
         The block wrote nothing.
     OSError
-        The disk is full or cannot be written; the message says so in one sentence.
+        The disk is full or cannot be written.
 
     Examples
     --------
@@ -198,13 +197,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         remove_leftovers(target.parent)
         yield temporary
         _put_in_place(temporary, target)
-    except Exception as error:
+    except BaseException as error:
         _remove(temporary)
         if sentence := _why_not_written(error, target):
             raise OSError(sentence) from error
-        raise
-    except BaseException:
-        _remove(temporary)
         raise
 
 # %% ../../nbs/core/files.ipynb #a8d96bb6

@@ -143,6 +143,16 @@ def _plain_index(names: pd.Index) -> pd.Index:
     return pd.Index([_plain_text(name) for name in names], dtype=object)
 
 
+def _is_mixed(column: pd.Series) -> bool:
+    """Whether a column of objects holds more than one kind of value."""
+    import pandas as pd
+
+    kinds = {"string", "empty", "bytes", *_NUMBERS}
+    return (
+        pd.api.types.is_object_dtype(column.dtype) and pd.api.types.infer_dtype(column) not in kinds
+    )
+
+# %% ../../nbs/data/cell_files.ipynb #76c3ff1f
 def plain_table(table: pd.DataFrame, name: str = "obs") -> pd.DataFrame:
     """A table that every version of anndata since 0.10 can read once it is written.
 
@@ -181,16 +191,6 @@ def plain_table(table: pd.DataFrame, name: str = "obs") -> pd.DataFrame:
     index = _plain_index(table.index)
     plain = {new: values.set_axis(index) for new, values in columns.items()}
     return pd.DataFrame(plain, index=index, columns=names)
-
-
-def _is_mixed(column: pd.Series) -> bool:
-    """Whether a column of objects holds more than one kind of value."""
-    import pandas as pd
-
-    kinds = {"string", "empty", "bytes", *_NUMBERS}
-    return (
-        pd.api.types.is_object_dtype(column.dtype) and pd.api.types.infer_dtype(column) not in kinds
-    )
 
 # %% ../../nbs/data/cell_files.ipynb #835846e4
 CELL_FORMATS = (".h5ad", ".zarr")

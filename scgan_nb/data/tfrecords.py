@@ -368,7 +368,7 @@ def read_manifest(folder: str | Path) -> dict:
         )
     return manifest
 
-
+# %% ../../nbs/data/tfrecords.ipynb #cf75574f
 def _require_file_of_manifest(path: Path, entry: dict) -> None:
     """Refuse a file that is missing or has another content than was written."""
     if not path.exists():

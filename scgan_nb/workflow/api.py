@@ -525,10 +525,8 @@ class _Training(_WithTrainer):
         trainer = self.prepare(job, on_validation, **settings)
         if trainer.step >= self.experiment.training.max_steps:
             self.experiment, trainer.settings = used, used.training  # others were not used
-            warnings.warn(
-                f"{trainer.step:,} steps are done already; give max_steps above that to go on",
-                stacklevel=2,
-            )
+            said = f"{trainer.step:,} steps are done already; give max_steps above that to go on"
+            warnings.warn(said, stacklevel=2)
             return self
         note_new_moments(self)
         run_locked(cast(ScGAN, self), trainer, progress)
@@ -591,15 +589,8 @@ class _Generation(_Training):
         require_training(self, "generate")
         if path is not None:
             require_free_output(path, self.experiment)
-        planned = plan_cells(
-            sampler_of(self.gan),
-            self.training_metadata,
-            cells_no,
-            depth=depth,
-            counts=counts,
-            seed=seed,
-            provenance=provenance(self),
-        )
+        options = {"depth": depth, "counts": counts, "seed": seed, "provenance": provenance(self)}
+        planned = plan_cells(sampler_of(self.gan), self.training_metadata, cells_no, **options)
         if path is None:
             return generate_cells(planned, progress)
         return stream_cells(path, planned, progress)
@@ -620,9 +611,18 @@ def write_model(model: _State, folder: Path, optimizers: bool) -> None:
     Parameters
     ----------
     model : a trained model.
-    folder : made if necessary.
+    folder : made if necessary; a new one appears complete or not at all.
     optimizers : also write the state of the optimizers.
     """
+    if folder.is_dir() and any(folder.iterdir()):
+        _write_parts(model, folder, optimizers)
+        return
+    with atomic_path(folder) as temporary:
+        _write_parts(model, temporary, optimizers)
+
+
+def _write_parts(model: _State, folder: Path, optimizers: bool) -> None:
+    "Write the files of a model."
     from scgan_nb.training.checkpoints import checkpoints, save_checkpoint
 
     write_model_folder(folder, model.experiment, model.training_metadata)
@@ -663,11 +663,7 @@ class _Storage(_Generation):
         """
         require_training(self, "save")
         folder = Path(folder).expanduser()
-        if folder.is_dir() and any(folder.iterdir()):
-            write_model(self, folder, optimizers)
-            return folder
-        with atomic_path(folder) as temporary:
-            write_model(self, temporary, optimizers)
+        write_model(self, folder, optimizers)
         return folder
 
     @classmethod

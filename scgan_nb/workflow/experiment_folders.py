@@ -584,7 +584,7 @@ def lock_folder(folder: str | Path) -> contextlib.AbstractContextManager[None]:
     """
     return lock_file(Path(folder) / ".lock", folder)
 
-
+# %% ../../nbs/workflow/experiment_folders.ipynb #09eb0dfc
 def lock_job(job: str | Path) -> contextlib.AbstractContextManager[None]:
     """Keep other trainings out of a folder of checkpoints.
 

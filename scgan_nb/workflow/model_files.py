@@ -210,7 +210,7 @@ def read_model(path: str | Path) -> StoredModel:
     arrays, history, header = read_checkpoint(checkpoint)
     return StoredModel(experiment, metadata, arrays, header["step"], checkpoint, history)
 
-
+# %% ../../nbs/workflow/model_files.ipynb #d74a05a0
 def read_model_settings(folder: Path) -> tuple[Experiment, str | None]:
     """The settings of a model, and the checksum of its training metadata if there is one.
 
@@ -246,7 +246,7 @@ def read_model_settings(folder: Path) -> tuple[Experiment, str | None]:
         raise ValueError(f"{source} is damaged: {str(error).splitlines()[0]}") from None
     return experiment, info.get("reference_sha256")
 
-
+# %% ../../nbs/workflow/model_files.ipynb #87113558
 def _read_reference(path: Path, recorded: str | None) -> AnnData:
     "The training metadata of a model, if they are those that were written."
     import anndata as ad
