@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import hashlib
 import os
+import platform
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['atomic_path']
+__all__ = ['remove_leftovers', 'atomic_path', 'require_writable']
 
 # %% ../../nbs/core/files.ipynb #ee444f15
 def _refuse_full_folder(target: Path) -> None:
@@ -70,6 +75,84 @@ def _put_in_place(temporary: Path, target: Path) -> None:
         _flush_to_disk(temporary)
     os.replace(temporary, target)
 
+# %% ../../nbs/core/files.ipynb #06ef232e
+@functools.cache
+def _machine() -> str:
+    "8 digits that name this machine since its last start, with its own numbering of processes."
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+def _is_running(process: int) -> bool:
+    "Whether there is a process of this number; True where that cannot be asked."
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+# %% ../../nbs/core/files.ipynb #fe45aab7
+def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
+    """Remove temporary files that processes of this machine left when they were killed.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Only what is directly in it is removed.
+
+    Returns
+    -------
+    list of str
+        The names that were removed.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     remove_leftovers(folder)
+    []
+    """
+    removed = []
+    for path in Path(folder).glob(".partial-*"):
+        owner = re.match(rf"\.partial-{_machine()}-(\d{{1,9}})-", path.name)
+        if owner and not _is_running(int(owner[1])):
+            _remove(path)
+            removed.append(path.name)
+    return removed
+
+# %% ../../nbs/core/files.ipynb #ae64db38
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EFBIG: "files may not become that large here; raise the limit (ulimit -f)",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EROFS: "the disk is read-only; choose another folder",
+    errno.EACCES: "you may not write there; choose another folder",
+    errno.EPERM: "you may not write there; choose another folder",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine; end other programs",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+}
+
+
+def _why_not_written(error: BaseException, target: Path) -> str | None:
+    "One sentence about an error while `target` was written; None if it has another cause."
+    named = getattr(error, "filename", None)
+    if isinstance(named, str) and not os.path.realpath(named).startswith(str(target.parent)):
+        return None
+    text, number = str(error), getattr(error, "errno", None)
+    if number not in _REASONS:
+        said = [code for code in _REASONS if os.strerror(code) in text]
+        number = said[0] if said else None
+    return None if number is None else f"{target} was not written: {_REASONS[number]}"
+
 # %% ../../nbs/core/files.ipynb #b4c1bb37
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -90,10 +173,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     FileExistsError, IsADirectoryError
-        The target is a folder that is not empty, or a file where a folder was written, or the
-        reverse.
+        The target is a folder with content, or a file where a folder was written, or the reverse.
     FileNotFoundError
         The block wrote nothing.
+    OSError
+        The disk is full or cannot be written.
 
     Examples
     --------
@@ -106,11 +190,46 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     _refuse_full_folder(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".partial-{uuid.uuid4().hex[:8]}-{target.name}")
+    owner = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary = target.with_name(f".partial-{owner}-{target.name}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent)
         yield temporary
         _put_in_place(temporary, target)
-    except BaseException:
+    except BaseException as error:
         _remove(temporary)
+        if sentence := _why_not_written(error, target):
+            raise OSError(sentence) from error
         raise
+
+# %% ../../nbs/core/files.ipynb #a8d96bb6
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that cannot be written.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file or folder that need not exist; nor need its parents.
+
+    Raises
+    ------
+    OSError
+        A part of the path is a file, or is not open to writing.
+
+    Examples
+    --------
+    >>> require_writable("cells.h5ad")
+    """
+    target = Path(os.path.realpath(path))
+    place = target.parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(
+            f"{place} is a file, so {target} cannot be written; choose another"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{place} is not open to writing; choose another place for {target.name}"
+        )

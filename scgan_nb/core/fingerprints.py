@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +15,42 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['fingerprint']
+__all__ = ['file_sha256', 'json_sha256', 'fingerprint']
+
+# %% ../../nbs/core/fingerprints.ipynb #b5e939a1
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of the bytes of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        It is read once, in pieces.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     file_sha256(file.name)[:12]
+    'e3b0c44298fc'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+# %% ../../nbs/core/fingerprints.ipynb #fede3fb7
+def json_sha256(value: Any) -> str:
+    """SHA-256 of what JSON can hold; the order of keys does not matter.
+
+    Examples
+    --------
+    >>> json_sha256({"a": 1, "b": 2}) == json_sha256({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 # %% ../../nbs/core/fingerprints.ipynb #98676ca4
 def _canonical_rows(X: Any, start: int, stop: int) -> csr_matrix:

@@ -14,7 +14,7 @@ from typing import Any
 from .files import atomic_path
 
 # %% auto #0
-__all__ = ['plain_json', 'write_json', 'read_json']
+__all__ = ['plain_json', 'write_json', 'read_json', 'require_keys']
 
 # %% ../../nbs/core/json_files.ipynb #550f04b7
 def plain_json(value: Any) -> Any:
@@ -170,6 +170,8 @@ def _parse_json(text: str, path: Path) -> Any:
     "Parse the text of the file `path`."
     try:
         return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"{path}: its blocks and lists are nested too deeply") from None
     except _RepeatedKey as error:
         raise ValueError(
             f"{path}: the key {error.args[0]!r} appears twice in the same block; keep one of them"
@@ -183,3 +185,48 @@ def _parse_json(text: str, path: Path) -> Any:
         raise ValueError(
             f"{path}, line {error.lineno}, column {error.colno}: this is not valid JSON{hint}"
         ) from None
+    except ValueError as error:
+        raise ValueError(f"{path}: it holds a number that cannot be read ({error})") from None
+
+# %% ../../nbs/core/json_files.ipynb #1469b872
+_TYPE_NAMES = {dict: "a block {...}", list: "a list [...]", str: "text", int: "a whole number"}
+
+
+def require_keys(block: Any, types: dict[str, type], source: object) -> dict[str, Any]:
+    """A block of JSON that has certain keys with values of certain types.
+
+    Parameters
+    ----------
+    block : any
+        What was read.
+    types : dict
+        Key -> dict, list, str or int. Other keys may be there as well.
+    source : str or Path
+        Where the block is from, for the message.
+
+    Returns
+    -------
+    dict
+        The block.
+
+    Raises
+    ------
+    ValueError
+        The block is no block, or lacks a key, or has a value of another type.
+
+    Examples
+    --------
+    >>> require_keys({"schema": 1}, {"schema": int}, "model.json")
+    {'schema': 1}
+    """
+    if not isinstance(block, dict):
+        raise ValueError(f"{source} is damaged or of another kind: it must hold a block {{...}}")
+    for key, kind in types.items():
+        if key not in block:
+            raise ValueError(f"{source} is damaged or of another kind: it has no {key!r}")
+        value = block[key]
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(
+                f"{source} is damaged or of another kind: {key!r} must be {_TYPE_NAMES[kind]}"
+            )
+    return block

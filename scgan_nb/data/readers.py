@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.files import atomic_path
 from .anndata_files import counts_from_anndata, read_h5ad_counts, read_zarr_counts
+from .cell_files import write_cells
 from scgan_nb.data.file_checks import (
     file_suffix,
     missing_file_message,
@@ -197,10 +198,7 @@ def convert(
         raise ReadError(f"{dest} must end in .h5ad or .zarr")
     with atomic_path(dest) as temporary:
         adata = read(source, **options)
-        if suffix == ".h5ad":
-            adata.write_h5ad(temporary, compression="gzip")
-        else:
-            adata.write_zarr(temporary)
+        write_cells(temporary, adata)
     return adata
 
 # %% ../../nbs/data/readers.ipynb #54a466c4

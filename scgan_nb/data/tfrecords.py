@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import re
 import zlib
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.files import atomic_path
-from ..core.json_files import read_json, write_json
+from ..core.fingerprints import file_sha256
+from ..core.json_files import read_json, require_keys, write_json
 from .count_matrices import counts_matrix
 from .labels import labels_from_column
 from .splitting import random_order
@@ -112,12 +112,6 @@ def _rows_of_files(split: np.ndarray, n_files: int, seed: int) -> dict[str, np.n
     files["test.tfrecords"] = np.flatnonzero(split == "test")
     return files
 
-
-def _sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
 # %% ../../nbs/data/tfrecords.ipynb #e02a3b72
 def _write_file(
     path: Path, rows: np.ndarray, x: csr_matrix, barcodes: list[str], labels: Categorical
@@ -133,7 +127,7 @@ def _write_file(
             label = int(codes[row])
             writer.write(_record(x.indices[cell], x.data[cell], barcodes[row], label, n_labels))
     n_values = int((x.indptr[rows + 1] - x.indptr[rows]).sum())
-    return {"cells": len(rows), "values": n_values, "sha256": _sha256(path)}
+    return {"cells": len(rows), "values": n_values, "sha256": file_sha256(path)}
 
 
 def _labels_and_split(adata: AnnData) -> tuple[Categorical, np.ndarray]:
@@ -347,7 +341,8 @@ def read_manifest(folder: str | Path) -> dict:
     Raises
     ------
     ValueError
-        If the manifest was written by a newer version.
+        If the manifest lacks a part, such as the checksum of a file, or was written by a newer
+        version.
 
     Examples
     --------
@@ -356,22 +351,31 @@ def read_manifest(folder: str | Path) -> dict:
     {}
     """
     path = Path(folder) / MANIFEST
-    manifest = read_json(path) if path.exists() else {}
-    if manifest.get("schema", _SCHEMA) > _SCHEMA:
+    if not path.exists():
+        return {}
+    manifest = read_json(path)
+    types = {"schema": int, "genes_no": int, "labels": list, "files": dict}
+    try:
+        require_keys(manifest, types, path)
+        for name, entry in manifest["files"].items():
+            require_keys(entry, {"cells": int, "values": int, "sha256": str}, f"{path}, {name}")
+    except ValueError as error:
+        raise ValueError(f"{error}; write the records again") from None
+    if manifest["schema"] > _SCHEMA:
         raise ValueError(
             f"{path} has schema {manifest['schema']}, this version reads up to {_SCHEMA}: "
             "use a newer scgan_nb"
         )
     return manifest
 
-
+# %% ../../nbs/data/tfrecords.ipynb #cf75574f
 def _require_file_of_manifest(path: Path, entry: dict) -> None:
     """Refuse a file that is missing or has another content than was written."""
     if not path.exists():
         raise ValueError(
             f"{path} is missing, although {MANIFEST} lists it; write the records again"
         )
-    if _sha256(path) != entry["sha256"]:
+    if file_sha256(path) != entry["sha256"]:
         raise ValueError(
             f"{path} is damaged or incomplete: its content is not what {MANIFEST} says was "
             "written; write the records again"
@@ -469,6 +473,10 @@ def _read_files(
     for path, (x, _, _) in zip(files, parts, strict=True):
         if entries:
             _require_number_of_cells(path, x.shape[0], entries[path.name])
+        if not np.isfinite(x.data).all() or (x.data < 0).any():
+            raise ValueError(
+                f"{path} holds values that are negative or no numbers; write the records again"
+            )
     matrices = [x for x, _, _ in parts] or [sparse.csr_matrix((0, genes_no), dtype=np.float32)]
     labels = np.concatenate([np.empty(0, np.int32), *(labels for _, labels, _ in parts)])
     return sparse.vstack(matrices, format="csr", dtype=np.float32), labels.astype(np.int32)

@@ -5,18 +5,48 @@
 # %% ../../nbs/training/checkpoints.ipynb #4b6cae6f
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 
 from ..core.files import atomic_path
+from ..core.json_files import require_keys
 
 SCHEMA = 1
+MOST_STEPS = 10**10  # more than a training of years could make
 
 # %% auto #0
-__all__ = ['SCHEMA', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints', 'find_checkpoint']
+__all__ = ['SCHEMA', 'MOST_STEPS', 'content_sha256', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints',
+           'remove_old_checkpoints', 'find_checkpoint']
+
+# %% ../../nbs/training/checkpoints.ipynb #ff1fedd7
+def content_sha256(arrays: dict[str, np.ndarray], header: dict) -> str:
+    """SHA-256 of named arrays and of a header.
+
+    Parameters
+    ----------
+    arrays : name -> array; their order does not matter.
+    header : what JSON can hold.
+
+    Returns
+    -------
+    64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> content_sha256({"w": np.zeros(2)}, {"step": 1})[:8]
+    '8eb83e2b'
+    """
+    total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(repr((name, array.dtype.str, arrays[name].shape)).encode())
+        total.update(array.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
 
 # %% ../../nbs/training/checkpoints.ipynb #50079219
 def save_checkpoint(
@@ -41,7 +71,9 @@ def save_checkpoint(
     arrays = {name: np.asarray(v, order="C") for name, v in variables.items()}
     for name, values in (history or {}).items():
         arrays[f"history/{name}"] = np.asarray(values, np.float64)
-    metadata = {"scgan_nb": json.dumps({"schema": SCHEMA, "step": int(step), **header})}
+    header = json.loads(json.dumps({"schema": SCHEMA, "step": int(step), **header}))
+    header["sha256"] = content_sha256(arrays, header)
+    metadata = {"scgan_nb": json.dumps(header)}
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, metadata=metadata)
         # the library makes files that only their owner can read
@@ -50,6 +82,35 @@ def save_checkpoint(
         os.chmod(temporary, 0o666 & ~mask)
     return Path(path)
 
+# %% ../../nbs/training/checkpoints.ipynb #37ddd88d
+def _require_intact(path: Path, arrays: dict[str, np.ndarray], header: dict) -> None:
+    """Refuse a checkpoint whose content is not what was written, or cannot be."""
+    step, recorded = header["step"], header.get("sha256")
+    others = {key: value for key, value in header.items() if key != "sha256"}
+    if recorded is not None and recorded != content_sha256(arrays, others):
+        problem = "its content is not what was written (the checksum differs)"
+    elif not 0 <= step <= MOST_STEPS:
+        problem = f"its number of steps is {step:,}"
+    elif (named := re.fullmatch(r"model-(\d{1,18})", path.stem)) and int(named[1]) != step:
+        problem = f"its number of steps is {step:,}, which is not that of its name"
+    elif wrong := _not_finite(arrays):
+        problem = f"{wrong} holds values that are no numbers"
+    elif np.max(arrays.get("history/step", 0), initial=0) > step:
+        problem = f"its history goes beyond its number of steps, {step:,}"
+    else:
+        return
+    raise ValueError(f"{path} is damaged: {problem}; take an earlier checkpoint, or train anew")
+
+
+def _not_finite(arrays: dict[str, np.ndarray]) -> str | None:
+    """The first array with NaN or infinity; None if there is none. History may have them."""
+    for name, array in arrays.items():
+        if name.startswith("history/") or array.dtype.kind not in "fc":
+            continue
+        if not np.isfinite(array).all():
+            return name
+    return None
+
 # %% ../../nbs/training/checkpoints.ipynb #0e6f36c8
 def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, list], dict]:
     """Arrays by name, history, and header (`schema`, `step`, ...) of a checkpoint.
@@ -57,7 +118,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     Raises
     ------
     ValueError
-        If the file is missing, incomplete, of another kind, or of a newer schema.
+        If the file is missing, incomplete, damaged, of another kind, or of a newer schema.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -67,15 +128,17 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ValueError(f"there is no checkpoint {path}") from None
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a whole scgan_nb checkpoint ({error}); take an earlier one"
         ) from None
+    require_keys(header, {"schema": int, "step": int}, path)
     if header["schema"] > SCHEMA:
         raise ValueError(
             f"{path} has schema {header['schema']}, this version reads up to {SCHEMA}; "
             "update scgan_nb"
         )
+    _require_intact(Path(path), arrays, header)
     names = [name for name in arrays if name.startswith("history/")]
     history = {name.removeprefix("history/"): arrays.pop(name).tolist() for name in names}
     return arrays, history, header
@@ -108,6 +171,12 @@ def restore(variables: dict, arrays: dict[str, np.ndarray], source: str = "the c
                 f"{source} has {name} of shape {found}, this model has {wanted}: "
                 "genes, clusters or layers differ"
             )
+        kinds = arrays[name].dtype.kind, np.dtype(variable.dtype.as_numpy_dtype).kind
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f"{source} has {name} of type {arrays[name].dtype}, this model has "
+                f"{variable.dtype.name}: it is damaged, or belongs to another kind of model"
+            )
     for name, variable in variables.items():
         variable.assign(arrays[name])
 
@@ -120,6 +189,20 @@ def checkpoints(folder: str | Path) -> list[Path]:
 
     files = [path for path in Path(folder).glob("model-*.safetensors") if steps(path).isdigit()]
     return sorted(files, key=lambda path: int(steps(path)))
+
+
+def remove_old_checkpoints(folder: str | Path, keep: int = 1) -> None:
+    """Remove all but the `keep` checkpoints with the most steps.
+
+    A process that is killed after it wrote a checkpoint has not removed the one before.
+
+    Parameters
+    ----------
+    folder : folder of checkpoints.
+    keep : how many stay, at least 1.
+    """
+    for old in checkpoints(folder)[: -max(1, keep)]:
+        old.unlink(missing_ok=True)
 
 
 def find_checkpoint(path: str | Path) -> Path:

@@ -24,6 +24,7 @@ from scgan_nb.training.checkpoints import (
     checkpoints,
     find_checkpoint,
     read_checkpoint,
+    remove_old_checkpoints,
     restore,
     save_checkpoint,
 )
@@ -193,8 +194,7 @@ class CheckpointWriter:
 
         def save() -> None:
             save_checkpoint(path, state, step, history)
-            for old in checkpoints(self.folder)[: -self.keep]:
-                old.unlink(missing_ok=True)
+            remove_old_checkpoints(self.folder, self.keep)
 
         if in_background:
             self._pending = ThreadPoolExecutor(1).submit(save)

@@ -240,6 +240,8 @@ class TsnePictures:
         self.map: CellMap | None = None
 
     def __call__(self, trainer: Trainer) -> Path:
+        from matplotlib import rc_context
+
         from scgan_nb.reporting.cell_maps import CellMap, tsne_picture
 
         seed, generator = trainer.settings.seed, _sampler(trainer)
@@ -252,12 +254,13 @@ class TsnePictures:
         planned = plan_cells(generator, metadata, asked, counts=False, seed=seed)
         generated = generate_cells(planned)
         self.folder.mkdir(parents=True, exist_ok=True)
-        return tsne_picture(
-            self.folder / f"step_{trainer.step}.png",
-            real,
-            generated,
-            "cluster" if conditional else None,
-            cell_map=self.map,
-            held_out=True,
-            title=f"step {trainer.step:,}",
-        )
+        with rc_context({"text.parse_math": False}):  # a label may hold "$"
+            return tsne_picture(
+                self.folder / f"step_{trainer.step}.png",
+                real,
+                generated,
+                "cluster" if conditional else None,
+                cell_map=self.map,
+                held_out=True,
+                title=f"step {trainer.step:,}",
+            )

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import os
+import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.json_files import read_json, write_json
+from ..core.fingerprints import file_sha256, fingerprint
+from ..core.json_files import read_json, require_keys, write_json
 from ..core.parameter_errors import parse
 from ..core.parameter_files import read_experiment
 from ..core.parameters import Experiment, InputDs
@@ -21,10 +26,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 # %% auto #0
-__all__ = ['RAW_INPUT_FILE', 'FREE_SETTINGS', 'processed_file', 'processed_experiment', 'load_processed', 'content_sha256',
-           'find_raw_input', 'write_raw_input', 'read_raw_input', 'require_same_raw_input', 'flat_settings',
-           'first_difference', 'require_same_input', 'used_settings', 'require_same_training', 'lock_file',
-           'lock_new_folder', 'lock_folder']
+__all__ = ['RAW_INPUT_FILE', 'FREE_SETTINGS', 'processed_file', 'processed_experiment', 'read_processed', 'load_processed',
+           'content_sha256', 'find_raw_input', 'write_raw_input', 'read_raw_input', 'require_same_raw_input',
+           'require_unchanged_raw_input', 'flat_settings', 'first_difference', 'require_same_input', 'used_settings',
+           'require_same_training', 'lock_file', 'lock_new_folder', 'lock_folder', 'lock_job']
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #3ecbcae5
 def processed_file(folder: str | Path, experiment: Experiment) -> Path:
@@ -69,6 +74,79 @@ def processed_experiment(folder: str | Path) -> Experiment:
         raise ValueError(f"{folder} has not been processed; process it first")
     return experiment
 
+# %% ../../nbs/workflow/experiment_folders.ipynb #78adff22
+def read_processed(path: str | Path, experiment: Experiment) -> AnnData:
+    """Processed cells of an experiment folder, if they are those that processing wrote.
+
+    Parameters
+    ----------
+    path : the `.h5ad` of processed cells.
+    experiment : the settings of the folder, with their `preprocessed` block.
+
+    Returns
+    -------
+    AnnData [cells, genes].
+
+    Raises
+    ------
+    ValueError if the file is missing or damaged, or does not agree with the settings.
+
+    Examples
+    --------
+    >>> read_processed("runs/a/pbmc.h5ad", experiment)  # doctest: +SKIP
+    """
+    import anndata as ad
+
+    from scgan_nb.data.cell_files import require_own_content
+
+    path, remedy = Path(path), "process the counts again into another folder"
+    if not path.exists():
+        raise ValueError(f"{path} is missing; {remedy}")
+    recorded = read_raw_input(path.parent).get("processed_sha256")
+    if recorded is not None and file_sha256(path) != recorded:
+        raise ValueError(
+            f"{path} is damaged: its content is not what {RAW_INPUT_FILE} says was written; "
+            f"{remedy}"
+        )
+    require_own_content(path)
+    cells = ad.read_h5ad(path)
+    note = cells.uns.get("scgan_nb", {})
+    if note.get("kind") == "processed cells":
+        if recorded is None and fingerprint(cells) != note["fingerprint"]:
+            raise ValueError(f"{path} is damaged: its fingerprint differs; {remedy}")
+        _require_own_settings(path, cells, experiment)
+    return cells
+
+# %% ../../nbs/workflow/experiment_folders.ipynb #fc7e14f4
+def _require_own_settings(path: Path, cells: AnnData, experiment: Experiment) -> None:
+    "Refuse settings that do not describe these processed cells."
+    done = experiment.preprocessed
+    if done is None:
+        return
+    sizes = cells.obs.loc[cells.obs["split"] == "train", "cluster"].value_counts()
+    found = {
+        "labels": [str(name) for name in cells.obs["cluster"].cat.categories],
+        "genes_no": cells.n_vars,
+        "total_count": cells.n_obs,
+        "train_count": int(sizes.sum()),
+        "fingerprint": str(cells.uns["scgan_nb"]["fingerprint"]),
+    }
+    for name, value in found.items():
+        said = getattr(done, name)
+        if said is not None and said != value:
+            raise ValueError(
+                f"parameters.json in {path.parent} has preprocessed.{name} = {said}, but the cells "
+                f"in {path.name} have {value}; write that value there again"
+            )
+    made_with = parse(InputDs, json.loads(str(cells.uns["scgan_nb"]["input_ds"])))
+    asked = _input_settings(experiment.input_ds)
+    if difference := first_difference(_input_settings(made_with), asked):
+        name, there, wanted = difference
+        raise ValueError(
+            f"parameters.json in {path.parent} has {name} = {wanted}, but the cells in {path.name} "
+            f"were made with {there}; write that value there again, or process into another folder"
+        )
+
 # %% ../../nbs/workflow/experiment_folders.ipynb #a1344f42
 def load_processed(folder: str | Path) -> tuple[AnnData, Experiment]:
     """The processed cells and the settings of an experiment folder.
@@ -79,16 +157,15 @@ def load_processed(folder: str | Path) -> tuple[AnnData, Experiment]:
 
     Raises
     ------
-    ValueError if it is no experiment folder, or has not been processed.
+    ValueError if it is no experiment folder, has not been processed, or if its cells are damaged
+    or not those of its settings.
 
     Examples
     --------
     >>> cells, experiment = load_processed("runs/a")  # doctest: +SKIP
     """
-    import anndata as ad
-
     experiment = processed_experiment(folder)
-    return ad.read_h5ad(processed_file(folder, experiment)), experiment
+    return read_processed(processed_file(folder, experiment), experiment), experiment
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #3745bf61
 RAW_INPUT_FILE = "raw_input.json"
@@ -128,10 +205,8 @@ def content_sha256(path: str | Path) -> str:
     path = Path(path)
     digests = []
     for file in _files_of(path):
-        with open(file, "rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
         name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
-        digests.append((name, digest))
+        digests.append((name, file_sha256(file)))
     if path.is_file() and len(digests) == 1:
         return digests[0][1]
     return hashlib.sha256(repr(digests).encode()).hexdigest()
@@ -154,8 +229,14 @@ def find_raw_input(raw_input: str, near: str | Path = ".") -> Path | None:
     return next((path for path in (raw, Path(near) / raw) if path.exists()), None)
 
 
-def write_raw_input(folder: str | Path, raw_input: str, near: str | Path, n_cells: int) -> None:
-    """Write `raw_input.json`: what an experiment folder is made from.
+def write_raw_input(
+    folder: str | Path,
+    raw_input: str,
+    near: str | Path,
+    n_cells: int,
+    processed: Path | None = None,
+) -> None:
+    """Write `raw_input.json`: what an experiment folder is made from, and what was made.
 
     Parameters
     ----------
@@ -163,6 +244,7 @@ def write_raw_input(folder: str | Path, raw_input: str, near: str | Path, n_cell
     raw_input : path of raw counts, or name of a data set.
     near : where a relative path is looked for, if it is not here.
     n_cells : number of raw cells.
+    processed : the file of processed cells, if it is there already.
 
     Examples
     --------
@@ -175,6 +257,8 @@ def write_raw_input(folder: str | Path, raw_input: str, near: str | Path, n_cell
     path = find_raw_input(raw_input, near)
     record = {"raw_input": raw_input, "cells": n_cells}
     record["sha256"] = None if path is None else content_sha256(path)
+    if processed is not None:
+        record["processed_sha256"] = file_sha256(processed)
     write_json(Path(folder) / RAW_INPUT_FILE, record)
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #632a7b71
@@ -187,7 +271,7 @@ def read_raw_input(folder: str | Path) -> dict:
     {}
     """
     path = Path(folder) / RAW_INPUT_FILE
-    return read_json(path) if path.exists() else {}
+    return require_keys(read_json(path), {}, path) if path.exists() else {}
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #c08c6098
 def require_same_raw_input(folder: str | Path, raw_input: str) -> None:
@@ -220,6 +304,32 @@ def require_same_raw_input(folder: str | Path, raw_input: str) -> None:
     elif made_from != raw_input:
         raise FileExistsError(
             f"{folder} holds an experiment with raw_input = {made_from}, not {raw_input}; {remedy}"
+        )
+
+# %% ../../nbs/workflow/experiment_folders.ipynb #9849ce98
+def require_unchanged_raw_input(folder: str | Path) -> None:
+    """Refuse an experiment folder whose raw counts have changed under the same name.
+
+    Parameters
+    ----------
+    folder : the experiment folder. If its raw counts are not found, nothing is compared.
+
+    Raises
+    ------
+    FileExistsError naming the raw counts.
+
+    Examples
+    --------
+    >>> require_unchanged_raw_input("runs/a")  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    raw_input = processed_experiment(folder).input_ds.raw_input
+    recorded = read_raw_input(folder).get("sha256")
+    path = find_raw_input(raw_input, folder.parent)
+    if recorded and path is not None and content_sha256(path) != recorded:
+        raise FileExistsError(
+            f"{raw_input} has changed since {folder} was made from it; process it into another "
+            "folder, or give the changed counts another name to go on with the old ones"
         )
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #3348decf
@@ -334,14 +444,14 @@ def used_settings(folder: str | Path) -> Experiment | None:
     True
     """
     from scgan_nb.training.checkpoints import checkpoints
-    from scgan_nb.workflow.model_files import MODEL_FILE
+    from scgan_nb.workflow.model_files import MODEL_FILE, read_model_settings
 
     job = Path(folder) / "job"
     if not checkpoints(job):
         return None
     if not (job / MODEL_FILE).exists():
         return processed_experiment(folder)
-    return parse(Experiment, read_json(job / MODEL_FILE)["experiment"])
+    return read_model_settings(job)[0]
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #6a64dbbd
 def _is_own_checkpoint(folder: Path, checkpoint: str) -> bool:
@@ -406,18 +516,32 @@ def lock_file(path: str | Path, folder: str | Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    path = Path(path)
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise BlockingIOError(
-            f"another process is processing or training {folder}; wait until it has ended, or "
-            "choose another folder"
+            f"another process{_owner(path)} is processing or training {folder}; wait until it has "
+            "ended, or choose another folder"
         ) from None
     try:
+        path.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
         yield
     finally:
+        if path.exists():
+            path.write_text("", encoding="utf-8")
         lock.release()
+
+
+def _owner(path: Path) -> str:
+    "The process that holds a lock, as it wrote into the file; empty if it is not known."
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            said = re.match(r"process (\d+) on ([\w.-]+)", file.read(300))
+    except OSError:
+        return ""
+    return f" ({said[0]})" if said else ""
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #2a2c5de4
 @contextlib.contextmanager
@@ -459,3 +583,28 @@ def lock_folder(folder: str | Path) -> contextlib.AbstractContextManager[None]:
     ...     pass
     """
     return lock_file(Path(folder) / ".lock", folder)
+
+# %% ../../nbs/workflow/experiment_folders.ipynb #09eb0dfc
+def lock_job(job: str | Path) -> contextlib.AbstractContextManager[None]:
+    """Keep other trainings out of a folder of checkpoints.
+
+    The `job` of an experiment folder shares the lock of that folder.
+
+    Parameters
+    ----------
+    job : the folder; made if necessary.
+
+    Raises
+    ------
+    BlockingIOError at once if another process is training there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with lock_job(tempfile.mkdtemp()):
+    ...     pass
+    """
+    job = Path(job)
+    job.mkdir(parents=True, exist_ok=True)
+    is_part = job.name == "job" and (job.parent / "parameters.json").exists()
+    return lock_folder(job.parent if is_part else job)

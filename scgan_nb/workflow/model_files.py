@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.files import atomic_path
-from ..core.json_files import read_json, write_json
+from ..core.fingerprints import file_sha256, json_sha256
+from ..core.json_files import read_json, require_keys, write_json
+from ..core.parameter_errors import ParametersError, parse
 from ..core.parameters import Experiment
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['MODEL_SCHEMA', 'MODEL_FILE', 'METADATA_FILE', 'write_model_folder', 'StoredModel', 'original_checkpoint',
-           'read_original', 'read_model', 'find_processed_cells']
+           'read_original', 'require_agreement', 'read_model', 'read_model_settings', 'require_stored_sizes',
+           'require_free_output', 'find_processed_cells']
 
 # %% ../../nbs/workflow/model_files.ipynb #50d9e38e
 MODEL_SCHEMA = 1
@@ -41,16 +44,19 @@ def write_model_folder(
     """
     from importlib.metadata import version
 
+    from scgan_nb.data.cell_files import write_cells
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / METADATA_FILE) as temporary:
-        training_metadata.write_h5ad(temporary, compression="gzip")
+        write_cells(temporary, training_metadata)
     info = {
         "schema": MODEL_SCHEMA,
         "version": version("scgan_nb"),
         "experiment": experiment.model_dump(mode="json"),
+        "reference_sha256": file_sha256(folder / METADATA_FILE),
     }
-    write_json(folder / MODEL_FILE, info)
+    write_json(folder / MODEL_FILE, info | {"sha256": json_sha256(info)})
 
 # %% ../../nbs/workflow/model_files.ipynb #82bbe104
 @dataclass
@@ -136,6 +142,48 @@ def read_original(path: str | Path) -> StoredModel:
     step = int(arrays["global_step"])
     return StoredModel(experiment, metadata, arrays, step, Path(prefix), processed=cells)
 
+# %% ../../nbs/workflow/model_files.ipynb #52de18c8
+def require_agreement(experiment: Experiment, cells: AnnData, source: object) -> None:
+    """Refuse settings whose `preprocessed` block does not describe the training cells.
+
+    Parameters
+    ----------
+    experiment : the settings; without the block, nothing is checked.
+    cells : AnnData of training cells, with obs `cluster`; X is not used.
+    source : the folder, for the message.
+
+    Raises
+    ------
+    ValueError
+        Naming what differs, with both values.
+
+    Examples
+    --------
+    >>> require_agreement(experiment, metadata, "models/pbmc")  # doctest: +SKIP
+    """
+    done = experiment.preprocessed
+    if done is None:
+        return
+    sizes = cells.obs["cluster"].value_counts()
+    said = {
+        "labels": list(done.labels),
+        "number of genes": done.genes_no,
+        "number of training cells": done.train_count,
+        "training cells of each label": done.train_cells_per_cluster,
+    }
+    found = {
+        "labels": [str(name) for name in cells.obs["cluster"].cat.categories],
+        "number of genes": cells.n_vars,
+        "number of training cells": cells.n_obs,
+        "training cells of each label": {str(k): int(n) for k, n in sizes.items()},
+    }
+    for name, value in said.items():
+        if value and value != found[name]:
+            raise ValueError(
+                f"{source} is damaged, or mixed from two models: its settings have {value} as "
+                f"{name}, its cells have {found[name]}; take the whole folder from a copy"
+            )
+
 # %% ../../nbs/workflow/model_files.ipynb #f73ae7e7
 def read_model(path: str | Path) -> StoredModel:
     """Read a model folder, an experiment folder, or a checkpoint file in one of them.
@@ -146,36 +194,144 @@ def read_model(path: str | Path) -> StoredModel:
 
     Raises
     ------
-    ValueError if there is no model, a part of it is missing, or it was written by a newer version.
+    ValueError if there is no model, a part of it is missing or damaged, its parts do not belong
+    together, or it was written by a newer version.
     """
-    import anndata as ad
-
     from scgan_nb.training.checkpoints import find_checkpoint, read_checkpoint
 
-    path = Path(path)
+    path = Path(path).expanduser()
     if original_checkpoint(path):
         return read_original(path)
     checkpoint = find_checkpoint(path)
     folder = checkpoint.parent
-    experiment = Experiment.model_validate(_read_model_json(folder)["experiment"])
+    experiment, recorded = read_model_settings(folder)
+    metadata = _read_reference(folder / METADATA_FILE, recorded)
+    require_agreement(experiment, metadata, folder)
     arrays, history, header = read_checkpoint(checkpoint)
-    metadata = ad.read_h5ad(folder / METADATA_FILE)
     return StoredModel(experiment, metadata, arrays, header["step"], checkpoint, history)
 
+# %% ../../nbs/workflow/model_files.ipynb #d74a05a0
+def read_model_settings(folder: Path) -> tuple[Experiment, str | None]:
+    """The settings of a model, and the checksum of its training metadata if there is one.
 
-def _read_model_json(folder: Path) -> dict:
+    Parameters
+    ----------
+    folder : a model folder, or the `job` of an experiment.
+
+    Raises
+    ------
+    ValueError if `model.json` is missing, damaged, or of a newer version.
+    """
     if not (folder / MODEL_FILE).exists():
         raise ValueError(
             f"{folder} has weights but no {MODEL_FILE}; give the folder of a model, or an "
             "experiment folder"
         )
-    info = read_json(folder / MODEL_FILE)
+    source = folder / MODEL_FILE
+    info = require_keys(read_json(source), {"schema": int, "experiment": dict}, source)
     if info["schema"] > MODEL_SCHEMA:
         raise ValueError(
             f"{folder} has schema {info['schema']}, this version reads up to {MODEL_SCHEMA}; "
             "update scgan_nb"
         )
-    return info
+    others = {key: value for key, value in info.items() if key != "sha256"}
+    if info.get("sha256", json_sha256(others)) != json_sha256(others):
+        raise ValueError(
+            f"{source} is damaged: its content is not what was written (the checksum differs); "
+            "take it from a copy of the folder"
+        )
+    try:
+        experiment = parse(Experiment, info["experiment"])
+    except ParametersError as error:
+        raise ValueError(f"{source} is damaged: {str(error).splitlines()[0]}") from None
+    return experiment, info.get("reference_sha256")
+
+# %% ../../nbs/workflow/model_files.ipynb #87113558
+def _read_reference(path: Path, recorded: str | None) -> AnnData:
+    "The training metadata of a model, if they are those that were written."
+    import anndata as ad
+
+    from scgan_nb.data.cell_files import require_own_content
+
+    if not path.exists():
+        raise ValueError(f"{path} is missing; copy the whole folder of the model")
+    if recorded is not None and file_sha256(path) != recorded:
+        raise ValueError(
+            f"{path} is damaged, or of another model: its content is not what {MODEL_FILE} says "
+            "was written; copy the whole folder of the model again"
+        )
+    require_own_content(path)
+    try:
+        metadata = ad.read_h5ad(path)
+    except (KeyError, TypeError, AttributeError, OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged: it cannot be read ({error})") from None
+    if not {"cluster", "n_counts"} <= set(metadata.obs) or not hasattr(
+        metadata.obs["cluster"], "cat"
+    ):
+        raise ValueError(f"{path} is damaged: obs must have the labels and 'n_counts'")
+    return metadata
+
+# %% ../../nbs/workflow/model_files.ipynb #292e177b
+def require_stored_sizes(stored: StoredModel) -> None:
+    """Refuse a model whose settings claim other layers than its weights have.
+
+    Parameters
+    ----------
+    stored : from `read_model`.
+
+    Raises
+    ------
+    ValueError
+        Naming the layer.
+    """
+    model, genes = stored.experiment.model, stored.training_metadata.n_vars
+    widths = {
+        "generator": [model.latent_dim, *model.gen_layers, genes],
+        "critic": [genes, *model.critic_layers],
+    }
+    for network, sizes in widths.items():
+        own = [array for name, array in stored.arrays.items() if name.startswith(network)]
+        found = {array.shape for array in own if array.ndim == 2}
+        for pair in zip(sizes, sizes[1:], strict=False):
+            # networks of the recipe "counts" have inputs besides noise and profiles
+            if not any(n_in >= pair[0] and n_out == pair[1] for n_in, n_out in found):
+                raise ValueError(
+                    f"{stored.source} has no weights of {pair[0]:,} x {pair[1]:,} values, which "
+                    f"{MODEL_FILE} asks for in the {network}: the folder is damaged, or mixed "
+                    "from two models"
+                )
+
+# %% ../../nbs/workflow/model_files.ipynb #849ff492
+def require_free_output(path: str | Path, experiment: Experiment) -> None:
+    """Refuse to write generated cells over real ones, or over a part of a model.
+
+    Parameters
+    ----------
+    path : where generated cells are to be written.
+    experiment : the settings of the model.
+
+    Raises
+    ------
+    FileExistsError
+        Saying what is there.
+    """
+    import h5py
+
+    path, what = Path(path).expanduser(), None
+    if not path.is_file():
+        return
+    raw = Path(experiment.input_ds.raw_input).expanduser()
+    if raw.exists() and path.samefile(raw):
+        what = "the raw counts that the model was made from"
+    elif path.name == METADATA_FILE and (path.parent / MODEL_FILE).exists():
+        what = "a part of the model"
+    elif h5py.is_hdf5(path):
+        with h5py.File(path) as file:
+            kind = file.get("uns/scgan_nb/kind")
+            if isinstance(kind, h5py.Dataset) and kind[()] == b"processed cells":
+                what = "the processed cells of an experiment"
+    if what:
+        raise FileExistsError(f"{path} holds {what}; give another name for generated cells")
 
 # %% ../../nbs/workflow/model_files.ipynb #56ebfc7f
 def find_processed_cells(stored: StoredModel) -> Path | None:
@@ -196,8 +352,11 @@ def find_processed_cells(stored: StoredModel) -> Path | None:
     if done is None or done.fingerprint is None or not (folder / "parameters.json").exists():
         return None
     for path in sorted(folder.glob("*.h5ad")):
-        with h5py.File(path) as file:
-            note = file.get("uns/scgan_nb", {})
-            if "fingerprint" in note and note["fingerprint"].asstr()[()] == done.fingerprint:
-                return path
+        try:
+            with h5py.File(path) as file:
+                note = file.get("uns/scgan_nb", {})
+                if "fingerprint" in note and note["fingerprint"].asstr()[()] == done.fingerprint:
+                    return path
+        except (OSError, TypeError, AttributeError):  # a damaged file, or one of another kind
+            continue
     return None

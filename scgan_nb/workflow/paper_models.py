@@ -14,6 +14,7 @@ import numpy as np
 from ..core.fingerprints import fingerprint
 from ..core.parameter_files import write_parameters
 from ..core.parameters import Experiment
+from ..data.cell_files import write_cells
 from ..data.datasets import read_raw
 from ..data.preprocessing import preprocess, preprocessed_block
 from . import experiments
@@ -78,7 +79,7 @@ def processed_cells(
 
     def make(folder: Path) -> None:
         cells, done = preprocess(_raw_cells(experiment, scale.cells, seed), experiment.input_ds)
-        cells.write_h5ad(experiments.processed_file(folder, experiment), compression="gzip")
+        write_cells(experiments.processed_file(folder, experiment), cells)
         finished = experiment.model_copy(update={"preprocessed": done})
         write_parameters(folder / "parameters.json", finished)
 
