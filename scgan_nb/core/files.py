@@ -78,7 +78,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or Path
-        Where the result is to be. Missing parent folders are made. A link is followed.
+        Where the result is to be. `~` is the home folder, missing parents are
+        made, a link is followed.
 
     Yields
     ------
@@ -104,7 +105,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     (Path(folder) / "run" / "cells.txt").read_text()
     '60 cells'
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(os.path.expanduser(path)))
     _refuse_full_folder(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".partial-{uuid.uuid4().hex[:8]}-{target.name}")

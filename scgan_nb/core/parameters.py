@@ -28,9 +28,9 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Size = Annotated[int, Field(ge=1)]
 
 # %% auto #0
-__all__ = ['Seed', 'Size', 'Clustering', 'Filtering', 'Split', 'OriginalInput', 'InputDs', 'ModelParams', 'LearningRate',
-           'Optimizer', 'OriginalTraining', 'CountTraining', 'TrainingParams', 'CellNumbers', 'Scaling', 'Preprocessed',
-           'Experiment', 'ExpParam', 'ExperimentFile', 'describe']
+__all__ = ['Seed', 'Size', 'Clustering', 'Filtering', 'Split', 'OriginalInput', 'ReadingInput', 'InputDs', 'ModelParams',
+           'LearningRate', 'Optimizer', 'OriginalTraining', 'CountTraining', 'TrainingParams', 'CellNumbers', 'Scaling',
+           'Preprocessed', 'Experiment', 'ExpParam', 'ExperimentFile', 'describe']
 
 # %% ../../nbs/core/parameters.ipynb #f5864175
 class Clustering(Block):
@@ -106,15 +106,10 @@ class OriginalInput(Block):
         """Counts per training cell, the number at the end of `scale`."""
         return int(self.scale.rsplit("_", 1)[1])
 
-# %% ../../nbs/core/parameters.ipynb #4ff5994a
-class InputDs(OriginalInput):
-    """From raw counts to training cells."""
+# %% ../../nbs/core/parameters.ipynb #a4d87544
+class ReadingInput(OriginalInput):
+    """How the raw counts are read."""
 
-    labels_key: str | None = setting(
-        None,
-        "the column of obs with the cells' own labels; null: `cluster` when clustering.res is null",
-        extension=True,
-    )
     layer: str | None = setting(
         None,
         "the layer that holds raw counts; null: `counts` if there is one, else X",
@@ -122,6 +117,30 @@ class InputDs(OriginalInput):
     )
     genome: str | None = setting(
         None, "which genome of a 10x .h5 file that holds several", extension=True
+    )
+    transpose: bool | None = setting(
+        None,
+        "true: genes are in rows of the raw counts; false: cells are; null: the format or the "
+        "names tell",
+        extension=True,
+    )
+    round: bool = setting(False, "round estimated counts to whole numbers", extension=True)
+    clip: bool = setting(False, "set a few negative values to 0", extension=True)
+
+    @property
+    def read_options(self) -> dict[str, Any]:
+        """How the raw counts are read: keyword arguments of `read`."""
+        names = ("layer", "genome", "transpose", "round", "clip")
+        return {name: getattr(self, name) for name in names}
+
+# %% ../../nbs/core/parameters.ipynb #4ff5994a
+class InputDs(ReadingInput):
+    """From raw counts to training cells."""
+
+    labels_key: str | None = setting(
+        None,
+        "the column of obs with the cells' own labels; null: `cluster` when clustering.res is null",
+        extension=True,
     )
     highly_variable_genes: Size | None = setting(
         None,

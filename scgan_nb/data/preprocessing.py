@@ -27,7 +27,7 @@ from scgan_nb.data.count_matrices import (
 from .gene_selection import informative_genes
 from .labels import labels_from_column
 from .splitting import require_training_cells, split_cells
-from .validation import check_counts
+from .validation import check_counts, collected_notes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -288,7 +288,7 @@ def preprocess(
         `input_ds.library_size`. obs has `cluster` (categorical; the number of a label is the
         position of its category), `split` ("train", "valid", "test"), `n_counts` (counts per cell
         over the kept genes, before scaling) and `n_genes` (kept genes detected in the cell). var
-        has `n_cells`. uns["scgan_nb"] has the settings.
+        has `n_cells`. uns["scgan_nb"] has the settings, and as `notes` what was said of the input.
     block : Preprocessed, see `preprocessed_block`.
 
     Raises
@@ -305,10 +305,13 @@ def preprocess(
     say = progress or log.info
     adata = adata.to_memory() if adata.isbacked else adata
     check_counts(adata)
-    kept, labels_from = _select(adata, input_ds, say)
+    with collected_notes() as notes:
+        kept, labels_from = _select(adata, input_ds, say)
     cells = _scale(adata, kept, input_ds.library_size)
     block = preprocessed_block(cells, input_ds)
     cells.uns["scgan_nb"] = _provenance(labels_from, block, input_ds)
+    if notes := [*map(str, adata.uns.get("read_notes", [])), *notes]:
+        cells.uns["scgan_nb"]["notes"] = notes
     say(
         f"{block.train_count:,} training, {block.valid_count:,} validation and "
         f"{block.test_count:,} test cells, {input_ds.library_size:,} counts each"

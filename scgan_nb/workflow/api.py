@@ -677,8 +677,8 @@ def start_from_counts(
     source = str(adata) if isinstance(adata, (str, Path)) else "AnnData"
     asked = settings.pop("valid_cells")
     settings = settings | {"type": model.kind, "raw_input": source}
-    experiment_of(**settings)  # a mistake in a name is found before the counts are read
-    counts = read(adata, layer=settings["layer"], genome=settings.get("genome"))
+    # a mistake in a name is found before the counts are read
+    counts = read(adata, **experiment_of(**settings).input_ds.read_options)
     settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
     experiment = experiment_of(**settings)
     processed, done = preprocess(counts, experiment.input_ds)
@@ -852,7 +852,7 @@ def prepare_same_data(
         processed = adata
     else:
         settings = experiment.input_ds
-        counts = read(adata, layer=settings.layer, genome=settings.genome)
+        counts = read(adata, **settings.read_options)
         processed, _ = preprocess(counts, settings)
     _require_same_data(experiment, genes, processed)
     return processed

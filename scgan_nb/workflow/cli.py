@@ -130,8 +130,8 @@ def convert(argv: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         "scgan_nb convert",
-        description="Read 10x .h5, a 10x mtx folder, .h5ad, .zarr, tsv or csv, and write .h5ad "
-        "or .zarr.",
+        description="Read counts as programs write them (.h5, .h5ad, .zarr, .loom, .h5mu, folders "
+        "with a .mtx, tsv, csv), and write .h5ad or .zarr.",
     )
     add = parser.add_argument
     add("source")
@@ -144,11 +144,13 @@ def convert(argv: list[str]) -> None:
         default=None,
         help="genes are in rows (or not); default: find out",
     )
+    add("--round", action="store_true", help="round estimated counts to whole numbers")
+    add("--clip", action="store_true", help="set a few negative values to 0")
     given = parser.parse_args(argv)
     from scgan_nb.data.readers import convert
 
-    options = {"layer": given.layer, "genome": given.genome, "transpose": given.transpose}
-    convert(given.source, given.dest, **options)
+    names = ("layer", "genome", "transpose", "round", "clip")
+    convert(given.source, given.dest, **{name: getattr(given, name) for name in names})
 
 # %% ../../nbs/workflow/cli.ipynb #9c8b383d
 def template(argv: list[str]) -> None:

@@ -135,7 +135,7 @@ def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -
     from scgan_nb.data.tfrecords import write_records
 
     settings, near = experiment.input_ds, folder.parent
-    counts = read_raw(settings.raw_input, near=near, layer=settings.layer, genome=settings.genome)
+    counts = read_raw(settings.raw_input, near=near, **settings.read_options)
     if limit_validation:
         experiment = limit_validation_cells(experiment, counts.n_obs)
     cells, done = preprocess(counts, experiment.input_ds)
@@ -380,7 +380,8 @@ def generate(
     import_tensorflow()
     from scgan_nb.workflow.api import load
 
-    target = save_path or Path(model_path) / "generated_cells.h5ad"
+    model_path = Path(model_path).expanduser()
+    target = Path(save_path or model_path / "generated_cells.h5ad").expanduser()
     path = load(model_path).generate(cells_no, target, depth=depth, seed=seed, progress=progress)
     if path.suffix == ".zarr":
         cells = ad.read_zarr(path)

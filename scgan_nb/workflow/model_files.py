@@ -152,7 +152,7 @@ def read_model(path: str | Path) -> StoredModel:
 
     from scgan_nb.training.checkpoints import find_checkpoint, read_checkpoint
 
-    path = Path(path)
+    path = Path(path).expanduser()
     if original_checkpoint(path):
         return read_original(path)
     checkpoint = find_checkpoint(path)
