@@ -58,7 +58,7 @@ def read_parameters(path: str | os.PathLike[str]) -> ExperimentFile:
     ['pbmc']
     """
     return _read(
-        Path(path),
+        Path(path).expanduser(),
         ExperimentFile,
         {"exp_param", "experiments"},
         "has neither `exp_param` nor `experiments`; "
@@ -87,7 +87,7 @@ def read_experiment(path: str | os.PathLike[str]) -> Experiment:
     ...     read_experiment(folder).model.type
     'cscGAN'
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         path = path / "parameters.json"
     return _read(
@@ -158,7 +158,7 @@ def template(
     made = parse(ExperimentFile, {"exp_param": shared, "experiments": {name: experiment}})
     if path is None:
         return made
-    if Path(path).exists() and not overwrite:
+    if Path(path).expanduser().exists() and not overwrite:
         raise FileExistsError(
             f"{path} is there already; choose another name, or say overwrite=True"
         )

@@ -154,8 +154,7 @@ def brain_small(cache: str | os.PathLike[str] | None = None) -> AnnData:
 def read_raw(
     raw_input: str | os.PathLike[str],
     near: str | os.PathLike[str] = ".",
-    layer: str | None = None,
-    genome: str | None = None,
+    **options: Any,
 ) -> AnnData:
     """Raw counts of a path or of a known data set.
 
@@ -165,8 +164,8 @@ def read_raw(
         A path in any format of `read`, "pbmc3k", or a name in `SOURCES`.
     near : str or Path
         Where a relative path is looked for if it does not exist here.
-    layer, genome : str, optional
-        As in `read`; for paths only.
+    **options
+        Options of `read`; for paths only.
 
     Returns
     -------
@@ -189,7 +188,7 @@ def read_raw(
         return pbmc3k()
     if found is None and raw_input in SOURCES:
         return read_dataset(raw_input)
-    return read(found or path, layer=layer, genome=genome)
+    return read(found or path, **options)
 
 # %% ../../nbs/data/datasets.ipynb #87a78423
 def default_labels_key(raw_input: AnnData | str | os.PathLike[str]) -> str | None:

@@ -5,18 +5,22 @@
 # %% ../../nbs/data/file_checks.ipynb #48f71a46
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from ..core.suggestions import near_names
-from .validation import ReadError
+from .validation import ReadError, warn_user
 
 # %% auto #0
-__all__ = ['open_decompressed', 'missing_file_message', 'file_suffix', 'refuse_other_formats', 'plain_errors']
+__all__ = ['open_decompressed', 'is_hdf5', 'decompressed_file', 'text_encoding', 'missing_file_message', 'file_suffix',
+           'refuse_other_formats', 'plain_errors']
 
 # %% ../../nbs/data/file_checks.ipynb #dffff3b8
 def open_decompressed(path: Path) -> BinaryIO:
@@ -35,6 +39,119 @@ def open_decompressed(path: Path) -> BinaryIO:
     with open(path, "rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if compressed else open(path, "rb")
+
+# %% ../../nbs/data/file_checks.ipynb #eab26967
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file, decompressed if necessary, is HDF5 by its first bytes.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "cells.h5"
+    ...     _ = path.write_text("gene,c1")
+    ...     is_hdf5(path)
+    False
+    """
+    with open_decompressed(path) as file:
+        return file.read(8) == _HDF5_MAGIC
+
+
+@contextlib.contextmanager
+def decompressed_file(path: Path) -> Iterator[Path]:
+    """A path with the decompressed content of a file: a temporary one, or the file itself.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "genes.tsv"
+    ...     _ = path.write_bytes(gzip.compress(b"CD3E"))
+    ...     with decompressed_file(path) as plain:
+    ...         plain.read_text()
+    'CD3E'
+    """
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    if not compressed:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / Path(path).name.removesuffix(".gz")
+        with gzip.open(path, "rb") as packed, open(plain, "wb") as out:
+            shutil.copyfileobj(packed, out)
+        yield plain
+
+# %% ../../nbs/data/file_checks.ipynb #36b168e2
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def _encoding_by_start(start: bytes, path: Path) -> str | None:
+    "UTF-16 or UTF-32 from the first bytes of a file; None for other text."
+    for mark, name in _MARKS:
+        if start.startswith(mark):
+            return name
+    even, odd = start[0::2], start[1::2]
+    if odd.count(0) > 0.4 * len(odd) and not even.count(0):
+        return "utf-16-le"
+    if even.count(0) > 0.4 * len(even) and not odd.count(0):
+        return "utf-16-be"
+    if 0 in start:
+        raise ReadError(f"{path} is not text, though its name says so")
+    return None
+
+# %% ../../nbs/data/file_checks.ipynb #19196dea
+def text_encoding(path: Path) -> str:
+    """The encoding of a text file, compressed or not.
+
+    Parameters
+    ----------
+    path : Path
+        All of it is read, in pieces.
+
+    Returns
+    -------
+    str
+        A name that Python knows.
+
+    Raises
+    ------
+    ReadError
+        The file is not text.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "table.csv"
+    ...     _ = path.write_text("gene,c1", encoding="utf-16")
+    ...     text_encoding(path)
+    'utf-16'
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_decompressed(path) as file:
+        block = file.read(1 << 12)
+        if (name := _encoding_by_start(block, path)) is not None:
+            return name
+        try:
+            while block:
+                decoder.decode(block)
+                block = file.read(1 << 20)
+        except UnicodeDecodeError:
+            warn_user(
+                f"{path} is not in UTF-8; its names were read as Latin-1, so look at those with "
+                "accents or Greek letters"
+            )
+            return "latin-1"
+    return "utf-8-sig"
 
 # %% ../../nbs/data/file_checks.ipynb #9aabf90a
 def missing_file_message(path: Path) -> str:
@@ -59,7 +176,6 @@ _OTHER_FORMATS = {
     ".rda": _R_OBJECT,
     ".rdata": _R_OBJECT,
     ".h5seurat": "a Seurat file; in R, convert it to .h5ad",
-    ".loom": "a loom file; read it with anndata.io.read_loom and pass the AnnData",
     ".xlsx": "a spreadsheet; save it as .csv",
     ".zip": _ARCHIVE,
     ".tar": _ARCHIVE,
@@ -78,11 +194,12 @@ def file_suffix(path: Path) -> str:
     name = path.name.lower()
     if name.endswith((".tar.gz", ".tar.bz2")):
         return ".tar"
+    if name.endswith(".zarr.zip"):
+        return ".zarr.zip"
     return Path(name.removesuffix(".gz")).suffix
 
 # %% ../../nbs/data/file_checks.ipynb #de32f0c1
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
-_HDF5_SUFFIXES = (".h5", ".h5ad", ".hdf5")
 
 
 def refuse_other_formats(path: Path) -> None:
@@ -121,8 +238,8 @@ def refuse_other_formats(path: Path) -> None:
         raise ReadError(
             f"{path} is only a pointer to the data (git LFS); fetch it with `git lfs pull`"
         )
-    if start.startswith(b"\x89hdf\r\n") and path.suffix.lower() not in _HDF5_SUFFIXES:
-        raise ReadError(f"{path} is an HDF5 file by content; rename it to .h5 (10x) or .h5ad")
+    if start.startswith(b"pk\x03\x04") and file_suffix(path) != ".zarr.zip":
+        raise ReadError(f"{path} is an archive (zip); unpack it and give what is inside")
 
 # %% ../../nbs/data/file_checks.ipynb #266248fe
 _CUT_SHORT = "is cut short: the compressed data end too early; download or copy it again"
@@ -142,7 +259,11 @@ _EXPLANATIONS = (
         "is damaged ({error}); download or copy it again",
     ),
     (KeyError, ("",), "lacks a part that its format requires: {error.args[0]}"),
-    (ValueError, ("runcated", "atrix", "Line"), "is damaged or cut short: {error}"),
+    (
+        ValueError,
+        ("runcated", "atrix", "Line", "ndex", "ndptr", "inconsistent"),
+        "is damaged or cut short: {error}",
+    ),
 )
 
 

@@ -5,21 +5,39 @@
 # %% ../../nbs/data/text_orientation.ipynb #ef7396c4
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.resources import as_file, files
 from pathlib import Path
 
-from .validation import warn_user
+from .validation import ReadError, warn_user
 
 # %% auto #0
-__all__ = ['GENE_WORDS', 'CELL_WORDS', 'COUNT_WORDS', 'barcode_share', 'genes_first', 'decide_genes_first']
+__all__ = ['GENE_WORDS', 'CELL_WORDS', 'COUNT_WORDS', 'ASK', 'known_symbols', 'share_of_names', 'is_gene_name', 'is_cell_name',
+           'barcode_share', 'genes_first', 'decide_genes_first']
 
 # %% ../../nbs/data/text_orientation.ipynb #2a02acb7
 _BARCODE = re.compile(r"(.*[^A-Za-z])?[ACGTN]{8,}([-_.:]\w+)*")
-_GENE = re.compile(
-    r"ENS[A-Z]*G\d{6,}.*|(MT-|mt-|RP[SL]|Rp[sl]|LINC0)\w+|RP11-.*"
-    r"|ACTB|Actb|GAPDH|Gapdh|MALAT1|Malat1|B2M|B2m|EEF1A1|Eef1a1|TMSB4X|Tmsb4x"
+
+
+_CELL = re.compile(
+    r"(.*[-_. ])?([A-P]\d{1,2}|[A-P][-_.]?0\d)([-_.]\d+)?|([SED]RR|GSM)\d+.*|(.*[-_. ])?[Rr]?c\d+"
+    r"|(.*[-_. ])?(cell|well|sample|s|barcode|bc)[-_. ]?\d+([-_.]\d+)?|\d+_\d+_\d+(__s\d+)?",
+    re.IGNORECASE,
 )
+
+
+_GENE = re.compile(
+    r"ENS[A-Z]*[GT]\d{6,}.*|(MT-|mt-|RP[SL]|Rp[sl]|LINC0)\w+|(RP|CT[ABCD])\d*-\d+.*|LOC\d+"
+    r"|FBgn\d+|WBGene\d+|AT[1-5CM]G\d{5}|Y[A-P][LR]\d{3}[CW](-[A-Z])?|Gm\d{4,}|gene[-_. ]?\d+"
+    r"|g\d+|[^|]+\|.*(Reference|PolyA|pAbO|NM_|XM_|NR_|ENST).*|[A-Z0-9]+_?ENS[A-Z]*G\d{6,}.*"
+)
+
+
+_LOOKED_AT = 3000  # names of an axis
+
+
 GENE_WORDS = {
     "gene",
     "genes",
@@ -30,9 +48,93 @@ GENE_WORDS = {
     "gene_symbol",
     "feature",
     "features",
+    "genes_id",
+    "gene_names",
+    "gene_symbols",
+    "hgnc_symbol",
+    "ensembl_id",
+    "ensembl",
+    "gene_short_name",
+    "genesymbol",
+    "genename",
 }
-CELL_WORDS = {"cell", "cells", "cell_id", "cellid", "barcode", "barcodes", "cell_barcode"}
+
+# %% ../../nbs/data/text_orientation.ipynb #fc4d2b8c
+CELL_WORDS = {
+    "cell",
+    "cells",
+    "cell_id",
+    "cellid",
+    "cell_name",
+    "cell_index",
+    "barcode",
+    "barcodes",
+    "cell_barcode",
+    "bc_wells",
+    "well",
+    "sample",
+    "samples",
+}
+
+
 COUNT_WORDS = {"count", "counts", "value", "n", "umi", "umis", "umi_count", "n_umi", "reads", "x"}
+
+
+@functools.cache
+def known_symbols() -> frozenset[str]:
+    """Symbols of the 13,714 human genes of the embedded cells, in upper case.
+
+    Examples
+    --------
+    >>> "CD3E" in known_symbols(), "CELL_1" in known_symbols()
+    (True, False)
+    """
+    import h5py
+
+    with as_file(files("scgan_nb") / "resources" / "pbmc3k.h5ad") as path, h5py.File(path) as file:
+        names = file["var"][file["var"].attrs["_index"]].asstr()[()]
+    return frozenset(name.upper() for name in names)
+
+
+def share_of_names(is_one: Callable[[str], bool], names: Sequence[str]) -> float:
+    """Share of names, of about 3,000 evenly chosen ones, for which `is_one` is true.
+
+    Examples
+    --------
+    >>> share_of_names(str.isupper, ["CD3E", "Cd3e"])
+    0.5
+    """
+    chosen = names[:: 1 + len(names) // _LOOKED_AT]
+    return sum(bool(is_one(name)) for name in chosen) / max(1, len(chosen))
+
+# %% ../../nbs/data/text_orientation.ipynb #77a2fe8e
+def is_gene_name(name: str) -> bool:
+    """Whether a name looks like a gene.
+
+    Examples
+    --------
+    >>> is_gene_name("FBgn0000008"), is_gene_name("Cd3e"), is_gene_name("cell_3")
+    (True, True, False)
+    """
+    if _GENE.fullmatch(name):
+        return True
+    symbol = re.split(r"[|.]", name)[0]
+    if symbol[:1].islower() and len(symbol) < 4:  # c3 is rather the third cell than a gene of fish
+        return False
+    return symbol.upper() in known_symbols()
+
+
+def is_cell_name(name: str) -> bool:
+    """Whether a name looks like a cell.
+
+    Examples
+    --------
+    >>> is_cell_name("AAACATACAACCAC-1"), is_cell_name("plate1_A01"), is_cell_name("CD3E")
+    (True, True, False)
+    """
+    if _BARCODE.fullmatch(name):
+        return True
+    return bool(_CELL.fullmatch(name)) and not is_gene_name(name)
 
 
 def barcode_share(names: Sequence[str]) -> float:
@@ -61,9 +163,12 @@ def _by_heading(headings: Sequence[str]) -> tuple[bool, str] | None:
     return None
 
 # %% ../../nbs/data/text_orientation.ipynb #30ceb30a
+_CLEAR = 0.1  # difference of shares
+
+
 def genes_first(
     first: Sequence[str], second: Sequence[str], headings: Sequence[str] = ("", "")
-) -> tuple[bool, str]:
+) -> tuple[bool | None, str]:
     """Whether genes are the first of two axes.
 
     Parameters
@@ -75,28 +180,44 @@ def genes_first(
 
     Returns
     -------
-    bool, str
-        The decision, and the reason in words.
+    bool or None, str
+        The decision, None if the names do not tell; and the reason in words.
 
     Examples
     --------
     >>> genes_first(["ACTB", "CD3E"], ["cell_1", "cell_2"])
     (True, 'the first axis has names of genes (ACTB)')
     """
-    for names, genes_are_first in ((second, True), (first, False)):
-        if barcode_share(names) > 0.5:
-            axis = _axis_name(not genes_are_first)
-            return genes_are_first, f"names of {axis} look like cell barcodes ({names[0]})"
-    known = [[name for name in names if _GENE.fullmatch(name)] for names in (first, second)]
-    if len(known[0]) != len(known[1]):
-        is_first = len(known[0]) > len(known[1])
-        example = known[0 if is_first else 1][0]
+    genes = [share_of_names(is_gene_name, names) for names in (first, second)]
+    cells = [share_of_names(is_cell_name, names) for names in (first, second)]
+    evidence = genes[0] - genes[1] + cells[1] - cells[0]
+    by_heading = _by_heading(headings)
+    if abs(evidence) < _CLEAR:
+        return by_heading or (None, "nothing in the names tells")
+    is_first = evidence > 0
+    if by_heading is not None and by_heading[0] != is_first:
+        return None, f"{by_heading[1]}, but the names look otherwise"
+    on_genes, on_cells = (first, second) if is_first else (second, first)
+    if cells[is_first] > 0.5 and barcode_share(on_cells) > 0.5:
+        axis = _axis_name(not is_first)
+        return is_first, f"names of {axis} look like cell barcodes ({on_cells[0]})"
+    if genes[not is_first] > genes[is_first]:
+        example = next(filter(is_gene_name, on_genes))
         return is_first, f"{_axis_name(is_first)} has names of genes ({example})"
-    if (decision := _by_heading(headings)) is not None:
-        return decision
-    return True, "nothing in the names tells, and genes come first in most text files"
+    example = next(filter(is_cell_name, on_cells))
+    return is_first, f"{_axis_name(not is_first)} has names of cells ({example})"
 
 # %% ../../nbs/data/text_orientation.ipynb #de3fa0a3
+ASK = (
+    "set transpose to true if genes are in rows and to false if cells are, here or in "
+    "`scgan_nb convert` (--transpose, --no-transpose)"
+)
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+# %% ../../nbs/data/text_orientation.ipynb #da8aeae7
 def decide_genes_first(
     path: Path,
     first: Sequence[str],
@@ -104,7 +225,7 @@ def decide_genes_first(
     headings: Sequence[str],
     transpose: bool | None,
 ) -> bool:
-    """Whether genes come first: as `transpose` says, or guessed with a warning.
+    """Whether genes come first: as `transpose` says, or by the names, with a warning.
 
     Parameters
     ----------
@@ -113,7 +234,12 @@ def decide_genes_first(
     first, second, headings
         As in `genes_first`.
     transpose : bool, optional
-        True: genes come first; False: cells do; None: guess.
+        True: genes come first; False: cells do; None: the names decide.
+
+    Raises
+    ------
+    ReadError
+        The names do not tell.
 
     Examples
     --------
@@ -123,9 +249,14 @@ def decide_genes_first(
     if transpose is not None:
         return bool(transpose)
     is_first, why = genes_first(first, second, headings)
+    if is_first is None:
+        raise ReadError(
+            f"{path} does not say whether genes are in rows or in columns ({why}): its rows are "
+            f"{_listed(first)}, its columns {_listed(second)}; {ASK}"
+        )
     rows, columns = ("genes", "cells") if is_first else ("cells", "genes")
     warn_user(
         f"{path}: took {rows} as rows and {columns} as columns, because {why}; "
-        f"if that is wrong, say transpose={not is_first}"
+        f"if that is wrong, set transpose to {str(not is_first).lower()}"
     )
     return is_first

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .file_checks import open_decompressed
+from .file_checks import open_decompressed, text_encoding
+from .gene_names import ANNOTATION
 from scgan_nb.data.text_orientation import (
     CELL_WORDS,
     COUNT_WORDS,
     GENE_WORDS,
     decide_genes_first,
 )
-from .validation import ReadError, counts_anndata
+from .validation import ReadError, counts_anndata, warn_user
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +41,8 @@ class TableStart:
     first: list[str]
     second: list[str]
     skip: int  # lines before the first one: comments and empty lines
+    encoding: str = "utf-8-sig"
+    decimal: str = "."
 
 
 def is_number(text: str) -> bool:
@@ -56,20 +60,43 @@ def is_number(text: str) -> bool:
     return True
 
 
+_COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def _is_field(text: str) -> bool:
+    "Whether a field may stand among numbers: a number, with a decimal comma or not, or a gap."
+    return is_number(text) or text in _GAPS or bool(_COMMA_NUMBER.fullmatch(text))
+
+
 def _fields(line: str, separator: str) -> list[str]:
     "The fields of a line; quotes are respected."
     if separator == " ":
-        return line.split()
+        return [a or b for a, b in re.findall(r'"([^"]*)"(?=\s|$)|(\S+)', line)]
     return next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
 
+# %% ../../nbs/data/text_tables.ipynb #bf5c72bb
+def _separator(line: str, second: str) -> str:
+    "The separator that fits the first two lines."
+    for separator in "\t;, ":
+        first_fields, fields = _fields(line, separator), _fields(second, separator)
+        filled = [field for field in fields if field]
+        if len(filled) < 2 or not _is_field(filled[-1]):
+            continue
+        if abs(len(fields) - len(first_fields)) <= 2:
+            return separator
+    return max("\t,; ", key=line.count)
+
 # %% ../../nbs/data/text_tables.ipynb #ab44b4e0
+_EXCEL_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+
+
 def table_start(path: Path) -> TableStart:
     """The first two lines of a text file, and how its fields are separated.
 
     Parameters
     ----------
     path : Path
-        A text file in UTF-8, compressed or not.
+        A text file, compressed or not.
 
     Raises
     ------
@@ -85,80 +112,179 @@ def table_start(path: Path) -> TableStart:
     ...     table_start(path).first
     ['gene', 'c1']
     """
-    skip = 0
-    with open_decompressed(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as lines:
+    skip, separator, encoding = 0, "", text_encoding(path)
+    with open_decompressed(path) as file, io.TextIOWrapper(file, encoding=encoding) as lines:
         for line in lines:
-            if line.strip() and not line.startswith("#"):
+            excel = _EXCEL_LINE.fullmatch(line.strip()) if skip == 0 else None
+            if excel:
+                separator = excel[1]
+            elif line.strip() and not line.startswith("#"):
                 break
             skip += 1
         else:
             raise ReadError(f"{path} has no lines of data")
-        separator = max("\t,; ", key=line.count)
-        second = _fields(next(lines, ""), separator)
+        text = next(lines, "")
+    separator = separator or _separator(line, text)
+    second = _fields(text, separator)
     if not second:
         raise ReadError(
             f"{path} has one line only; a table needs a line of names and lines of numbers"
         )
-    return TableStart(separator, _fields(line, separator), second, skip)
+    return TableStart(separator, _fields(line, separator), second, skip, encoding)
 
 # %% ../../nbs/data/text_tables.ipynb #55ac3c40
 LINES_AT_ONCE = 512  # at least
+
+
 FIELDS_AT_ONCE = 2**22  # 16 MB as float32
+
+
 _GAPS = ["", "NA", "NaN", "nan"]
 
 
-def _blocks(
+_REST = -1  # what follows the last column that has a name
+
+
+_THOUSANDS = re.compile(r"'[+-]?\d{1,3}([.,\s]\d{3})+([.,]\d+)?'")
+
+
+class _DecimalCommaError(Exception):
+    """A number has a decimal comma, and was read as if it had a point."""
+
+# %% ../../nbs/data/text_tables.ipynb #2e7078fd
+def _frames(
     path: Path, start: TableStart, skip: int, dtypes: dict[int, Any], lines: int
 ) -> Iterator[pd.DataFrame]:
     "The table below line `skip` in frames of so many lines; `dtypes`: type of each column."
     import pandas as pd
 
+    dtypes = dtypes | {_REST: str}
+    with open_decompressed(path) as file:
+        for block in pd.read_csv(
+            file,
+            sep=r"\s+" if start.separator == " " else start.separator,
+            header=None,
+            names=list(dtypes),
+            index_col=False,
+            dtype=dtypes,
+            skiprows=skip,
+            chunksize=lines,
+            na_values={column: _GAPS for column in dtypes if dtypes[column] is not str},
+            keep_default_na=False,
+            encoding=start.encoding,
+            decimal=start.decimal,
+        ):
+            rest = block.pop(_REST).fillna("")
+            if (rest != "").any():
+                row = block[0].iloc[int((rest != "").argmax())]
+                raise ReadError(
+                    f"{path} has more fields in row {row} than names in its first line; "
+                    "give every column a name, and remove separators inside of numbers"
+                )
+            yield block
+
+# %% ../../nbs/data/text_tables.ipynb #06179c4f
+def _blocks(
+    path: Path, start: TableStart, skip: int, dtypes: dict[int, Any], lines: int
+) -> Iterator[pd.DataFrame]:
+    "As `_frames`; damage is reported."
+    import pandas as pd
+
     try:
-        with open_decompressed(path) as file:
-            yield from pd.read_csv(
-                file,
-                sep=r"\s+" if start.separator == " " else start.separator,
-                header=None,
-                names=list(dtypes),
-                index_col=False,
-                dtype=dtypes,
-                skiprows=skip,
-                chunksize=lines,
-                na_values={column: _GAPS for column in dtypes if dtypes[column] is not str},
-                keep_default_na=False,
-                encoding="utf-8-sig",
-            )
+        yield from _frames(path, start, skip, dtypes, lines)
     except pd.errors.ParserError as error:
         raise ReadError(f"{path} is no regular table: {str(error).strip()}") from None
     except ValueError as error:
         if "could not convert" not in str(error):
             raise
         text = str(error).split(":")[-1].strip()
-        raise ReadError(
-            f"{path} has text among its numbers ({text}); "
-            "only the first line and the first column may hold names"
-        ) from None
+        is_decimal = not _THOUSANDS.fullmatch(text)
+        if is_decimal and start.decimal == "." and _COMMA_NUMBER.fullmatch(text.strip("'")):
+            raise _DecimalCommaError from None
+        raise ReadError(f"{path} {_text_problem(text)}") from None
+
+
+def _text_problem(text: str) -> str:
+    "The sentence on a field that pandas could not convert."
+    if _THOUSANDS.fullmatch(text):
+        return f"has numbers with separators of thousands ({text}); write them without"
+    return (
+        f"has text among its numbers ({text}); only the first line and the first column may hold "
+        "names, remove other columns of text"
+    )
 
 # %% ../../nbs/data/text_tables.ipynb #322cc4d9
+_GENE_NOTES = re.compile(
+    r"chr(om(osome)?)?(_name)?|seqnames?|start|end|strand|length|gene_?length|width|gene_?names?"
+    r"|gene_?symbols?|symbols?|gene_short_name|gene_?ids?|ensembl(_gene)?(_id)?|(gene_?)?biotype"
+    r"|gene_?types?|feature_?types?|description|entrez(_?id)?|genome",
+    re.IGNORECASE,
+)
+
+
+_CELL_NOTES = re.compile(
+    r"sample(_?id|_?name)?|donor(_?id)?|patient(_?id)?|subject(_?id)?|tissue|condition|treatment"
+    r"|organ|sex|gender|stage|timepoint|group|species|assay|plate|cell_?names?|cell_?ontology.*"
+    r"|cell_?type.*|.*annotations?|.*cell_?type|disease|status|genotype|strain|dataset|study",
+    re.IGNORECASE,
+)
+
+
+def _is_note(name: str) -> bool:
+    "Whether a column is called as annotations of cells or genes are."
+    return any(kind.fullmatch(name) for kind in (ANNOTATION, _GENE_NOTES, _CELL_NOTES))
+
+
+def _note_table(notes: dict[str, list[str]], names: list[str]) -> pd.DataFrame:
+    "A table of annotations; columns of numbers as numbers."
+    import pandas as pd
+
+    table = pd.DataFrame(index=names)
+    for name, texts in notes.items():
+        values = pd.to_numeric(pd.Series(texts), errors="coerce")
+        table[name] = texts if values.isna().any() else values.to_numpy()
+    return table
+
+# %% ../../nbs/data/text_tables.ipynb #8e7dbb1f
 def _counts(
-    path: Path, X: Any, axes: Sequence[list[str]], headings: Sequence[str], transpose: bool | None
+    path: Path,
+    X: Any,
+    axes: Sequence[list[str]],
+    headings: Sequence[str],
+    transpose: bool | None,
+    notes: dict[str, list[str]] | None = None,
 ) -> AnnData:
-    "AnnData of a matrix X [first axis, second axis], with cells in rows."
+    "AnnData of X [first axis, second axis] with cells in rows; `notes` are of the first axis."
     import pandas as pd
 
     first, second = axes
-    if decide_genes_first(path, first, second, headings, transpose):
-        X, cells, genes = X.T, second, first
-    else:
-        cells, genes = first, second
-    return counts_anndata(X, pd.DataFrame(index=cells), pd.DataFrame(index=genes), path)
+    tables = [_note_table(notes or {}, first), pd.DataFrame(index=second)]
+    is_first = decide_genes_first(path, first, second, headings, transpose)
+    if notes:
+        place, example = ("var", "obs")[not is_first], next(iter(notes))
+        warn_user(
+            f"{path}: {len(notes)} columns of annotations (such as {example}) are not counts and "
+            f"went to {place}"
+        )
+    if is_first:
+        return counts_anndata(X.T, tables[1], tables[0], path)
+    return counts_anndata(X, tables[0], tables[1], path)
 
 # %% ../../nbs/data/text_tables.ipynb #5cfc92a6
+def _without_ends(first: list[str], second: list[str]) -> tuple[list[str], list[str]]:
+    "The fields of the first two lines, without those that only a separator at the end makes."
+    if first[-1:] == [""] and second[-1:] == [""] and len(second) > 2:
+        return first[:-1], second[:-1]
+    if second[-1:] == [""] and len(second) > len(first) and len(second) > 2:
+        return first, second[:-1]
+    if first[-1:] == [""] and len(first) > len(second):
+        return first[:-1], second
+    return first, second
+
+
 def _column_names(path: Path, start: TableStart) -> list[str]:
     "The heading of the first column and the names of the others."
-    first, second = start.first, start.second
-    if second[-1] == "" and len(second) > 2:  # a separator at the end of lines
-        first, second = first[: len(second) - 1], second[:-1]
+    first, second = _without_ends(start.first, start.second)
     if len(first) == len(second) - 1:  # a table written by R
         first = ["", *first]
     if len(first) != len(second):
@@ -170,7 +296,12 @@ def _column_names(path: Path, start: TableStart) -> list[str]:
         raise ReadError(
             f"{path} has one column only; no separator (tab, comma, semicolon, space) was found"
         )
-    if _repeated_numbers(first[1:]):
+    if "" in first[1:]:
+        number = first.index("", 1) + 1
+        raise ReadError(
+            f"{path} has no name for column {number} in its first line; name all columns"
+        )
+    if _are_data(first[1:], first[0]):
         raise ReadError(f"{path} starts with numbers; its first line must name the columns")
     return first
 
@@ -179,30 +310,60 @@ def _repeated_numbers(names: list[str]) -> bool:
     "Whether names are all numbers, and not unique: then they are data."
     return all(map(is_number, names)) and len(set(names)) < len(names)
 
+
+def _are_data(names: list[str], heading: str) -> bool:
+    "Whether a first line holds data: numbers that repeat, or in no order behind a name."
+    if not all(map(is_number, names)):
+        return False
+    if heading.lower() in {"", *GENE_WORDS, *CELL_WORDS}:
+        return _repeated_numbers(names)
+    numbers = [float(name) for name in names]
+    return any(b <= a for a, b in zip(numbers, numbers[1:], strict=False))
+
 # %% ../../nbs/data/text_tables.ipynb #7875499c
+def _require_numbers(path: Path, columns: dict[int, str], second: list[str]) -> None:
+    "Refuse text in the second line, outside of known columns of annotations."
+    for number, name in columns.items():
+        if number < len(second) and not _is_field(second[number].strip()):
+            raise ReadError(
+                f"{path} has text among its numbers ({second[number]!r} in column {name}); only "
+                "the first line and the first column may hold names, remove this column"
+            )
+
+
 def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnData:
     "Counts of a table with names in its first line and first column."
     import scipy.sparse as sp
 
-    heading, *columns = _column_names(path, start)
-    numbers = list(range(1, len(columns) + 1))
-    dtypes = {0: str} | dict.fromkeys(numbers, np.float32)
+    heading, *names = _column_names(path, start)
+    all_columns = dict(enumerate(names, start=1))
+    columns = {number: name for number, name in all_columns.items() if not _is_note(name)}
+    if not columns:
+        raise ReadError(f"{path} has no columns of counts, only annotations such as {names[0]}")
+    _require_numbers(path, columns, start.second)
+    numbers = list(columns)
+    dtypes = {0: str} | {n: np.float32 if n in columns else str for n in all_columns}
     lines = max(LINES_AT_ONCE, FIELDS_AT_ONCE // len(dtypes))
     rows, parts = [], []
+    notes: dict[str, list[str]] = {all_columns[n]: [] for n in all_columns if n not in columns}
     for block in _blocks(path, start, start.skip + 1, dtypes, lines):
         values = block[numbers].to_numpy(np.float32)
         if np.isnan(values).any():
             row, column = np.argwhere(np.isnan(values))[0]
             raise ReadError(
-                f"{path} has no number in row {block[0].iloc[row]}, column {columns[column]}; "
-                "is the file cut short?"
+                f"{path} has no number in row {block[0].iloc[row]}, column "
+                f"{columns[numbers[column]]}; is the file cut short?"
             )
         rows += block[0].tolist()
         parts.append(sp.csr_matrix(values))
+        for number, name in all_columns.items():
+            if number not in columns:
+                notes[name] += block[number].fillna("").tolist()
     if _repeated_numbers(rows):
         raise ReadError(f"{path} has no names in its first column, only numbers")
     X = sp.vstack(parts, format="csr")
-    return _counts(path, X, (rows, columns), (heading, ""), transpose)
+    axes = (rows, list(columns.values()))
+    return _counts(path, X, axes, (heading, ""), transpose, notes)
 
 # %% ../../nbs/data/text_tables.ipynb #47394389
 def _triplet_headings(start: TableStart) -> list[str] | None:
@@ -248,6 +409,14 @@ def _read_triplets(
     X = sp.coo_matrix((np.concatenate(values), index), shape=(len(axes[0]), len(axes[1])))
     return _counts(path, X, axes, headings[:2], transpose)
 
+# %% ../../nbs/data/text_tables.ipynb #46ecf16d
+def _read(path: Path, start: TableStart, transpose: bool | None) -> AnnData:
+    "Counts of a table or of triplets."
+    headings = _triplet_headings(start)
+    if headings is None:
+        return _read_table(path, start, transpose)
+    return _read_triplets(path, start, headings, transpose)
+
 # %% ../../nbs/data/text_tables.ipynb #2088c26a
 def read_text_table(path: Path, transpose: bool | None = None) -> AnnData:
     """Counts of a text file.
@@ -257,7 +426,7 @@ def read_text_table(path: Path, transpose: bool | None = None) -> AnnData:
     path : Path
         A table, or a list of triplets (gene, cell, count); compressed or not.
     transpose : bool, optional
-        True: genes are in rows; False: cells are in rows; None: guess, with a warning.
+        True: genes are in rows; False: cells are in rows; None: the names decide, with a warning.
 
     Returns
     -------
@@ -281,7 +450,7 @@ def read_text_table(path: Path, transpose: bool | None = None) -> AnnData:
     c2   2.0   3.0
     """
     start = table_start(path)
-    headings = _triplet_headings(start)
-    if headings is None:
-        return _read_table(path, start, transpose)
-    return _read_triplets(path, start, headings, transpose)
+    try:
+        return _read(path, start, transpose)
+    except _DecimalCommaError:
+        return _read(path, replace(start, decimal=","), transpose)

@@ -5,9 +5,11 @@
 # %% ../../nbs/data/validation.ipynb #72b430c3
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,8 @@ class ReadError(ValueError):
     """Counts cannot be read or are no counts; the message says what, where and what to do."""
 
 # %% auto #0
-__all__ = ['VALUES_AT_ONCE', 'ReadError', 'to_csr', 'warn_user', 'counts_anndata', 'counts_problem', 'check_counts']
+__all__ = ['VALUES_AT_ONCE', 'LARGEST_COUNT', 'MOST_CLIPPED', 'ReadError', 'to_csr', 'collected_notes', 'warn_user',
+           'counts_anndata', 'counts_problem', 'transformation', 'repair_counts', 'counts_doubt', 'check_counts']
 
 # %% ../../nbs/data/validation.ipynb #ad743e87
 VALUES_AT_ONCE = 2**22  # dense values held in memory at a time: 16 MB as float32
@@ -43,6 +46,28 @@ def _dense_to_csr(X: Any, values_at_once: int) -> csr_matrix:
     return sp.vstack(blocks, format="csr", dtype=np.float32)
 
 
+def _require_numbers(X: Any) -> None:
+    "Refuse text, complex numbers and anything without two axes."
+    if len(np.shape(X)) != 2:
+        raise ReadError(f"the matrix has {len(np.shape(X))} axes; it needs cells and genes")
+    kind = getattr(X, "dtype", np.dtype(float))
+    if kind.kind not in "buif":
+        raise ReadError(f"the matrix holds values of type {kind}; counts are whole numbers")
+
+
+def _require_sound(X: Any) -> None:
+    "Refuse a compressed matrix with damaged index arrays: SciPy's loops do not check them."
+    if X.format not in ("csr", "csc"):
+        return
+    try:
+        X.check_format(full_check=True)
+    except ValueError as error:
+        raise ReadError(
+            f"the index arrays of the sparse matrix are damaged ({error}); "
+            "write or download the file again"
+        ) from None
+
+# %% ../../nbs/data/validation.ipynb #0570a7a4
 def to_csr(X: Any, values_at_once: int = VALUES_AT_ONCE) -> csr_matrix:
     """A matrix as canonical CSR float32.
 
@@ -58,6 +83,12 @@ def to_csr(X: Any, values_at_once: int = VALUES_AT_ONCE) -> csr_matrix:
     scipy.sparse.csr_matrix [cells, genes], float32
         A copy; duplicates summed, zeros dropped.
 
+    Raises
+    ------
+    ReadError
+        The values are no real numbers, or the index arrays of a sparse matrix contradict each
+        other.
+
     Examples
     --------
     >>> to_csr(np.array([[0, 2], [0, 0]])).nnz
@@ -67,7 +98,9 @@ def to_csr(X: Any, values_at_once: int = VALUES_AT_ONCE) -> csr_matrix:
 
     if hasattr(X, "compute"):  # dask
         X = X.compute()
+    _require_numbers(X)
     if sp.issparse(X):
+        _require_sound(X)
         out = sp.csr_matrix(X, dtype=np.float32, copy=True)
     else:
         out = _dense_to_csr(X, values_at_once)
@@ -76,8 +109,36 @@ def to_csr(X: Any, values_at_once: int = VALUES_AT_ONCE) -> csr_matrix:
     return out
 
 # %% ../../nbs/data/validation.ipynb #8c82ca55
+_NOTES: ContextVar[list[str] | None] = ContextVar("notes", default=None)
+
+
+@contextlib.contextmanager
+def collected_notes() -> Iterator[list[str]]:
+    """Collect what `warn_user` says inside a block, so that it can be recorded with the data.
+
+    Yields
+    ------
+    list of str
+        Grows with each warning.
+
+    Examples
+    --------
+    >>> with collected_notes() as notes, warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     warn_user("2 gene names are not unique")
+    >>> notes
+    ['2 gene names are not unique']
+    """
+    notes: list[str] = []
+    token = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(token)
+
+
 def warn_user(message: str) -> None:
-    """Give a warning at the nearest calling line outside this package.
+    """Give a warning at the nearest calling line outside this package, and note it.
 
     Examples
     --------
@@ -89,11 +150,27 @@ def warn_user(message: str) -> None:
     """
     import scgan_nb
 
+    if (notes := _NOTES.get()) is not None:
+        notes.append(message)
     package = str(Path(scgan_nb.__file__).parent)
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
+
+# %% ../../nbs/data/validation.ipynb #a01f1d8e
+_NO_NAME = {"", "nan", "NaN", "None", "<NA>", "-", "."}
+_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "feature_id")
+
+
+def _with_ids_for_blanks(names: list[str], table: pd.DataFrame) -> list[str]:
+    "Gene names; the id in place of a blank one, where the table has ids."
+    column = next((name for name in _ID_COLUMNS if name in table), None)
+    if column is None:
+        return names
+    blank = _NO_NAME | ({"NA"} if names.count("NA") > 1 else set())
+    ids = table[column].astype(str)
+    return [key if name in blank else name for name, key in zip(names, ids, strict=True)]
 
 
 def _with_unique_names(table: pd.DataFrame, kind: str, source: Any) -> pd.DataFrame:
@@ -102,7 +179,10 @@ def _with_unique_names(table: pd.DataFrame, kind: str, source: Any) -> pd.DataFr
     import pandas as pd
 
     table = table.copy()
-    names = pd.Index([str(name) for name in table.index], name=table.index.name)
+    given = [str(name) for name in table.index]
+    if kind == "gene":
+        given = _with_ids_for_blanks(given, table)
+    names = pd.Index(given, name=table.index.name)
     if names.has_duplicates:
         if kind == "cell":
             repeated = names[names.duplicated()]
@@ -147,7 +227,10 @@ def counts_anndata(X: Any, obs: pd.DataFrame, var: pd.DataFrame, source: Any) ->
     import anndata as ad
 
     obs, var = _with_unique_names(obs, "cell", source), _with_unique_names(var, "gene", source)
-    X = to_csr(X)
+    try:
+        X = to_csr(X)
+    except ReadError as error:
+        raise ReadError(f"{source}: {error}") from None
     if X.shape != (len(obs), len(var)):
         raise ReadError(
             f"{source}: the matrix is {X.shape[0]} x {X.shape[1]}, "
@@ -165,14 +248,32 @@ def _first_index(mask_of: Callable, values: np.ndarray, block: int = 2**22) -> i
     return None
 
 
+def _number_of(mask_of: Callable, values: np.ndarray, block: int = 2**22) -> int:
+    "How many values `mask_of` is true for."
+    starts = range(0, len(values), block)
+    return sum(int(mask_of(values[start : start + block]).sum()) for start in starts)
+
+
 def _value_at(adata: AnnData, index: int) -> str:
     "The stored value number `index` of X with its gene and its cell, in words."
     X = adata.X
     cell = int(np.searchsorted(X.indptr, index, side="right")) - 1
     gene = adata.var_names[X.indices[index]]
-    return f"the value of gene {gene} in cell {adata.obs_names[cell]} is {X.data[index]:g}"
+    value = np.format_float_positional(X.data[index], trim="-")
+    return f"the value of gene {gene} in cell {adata.obs_names[cell]} is {value}"
 
 # %% ../../nbs/data/validation.ipynb #0a6f5e57
+LARGEST_COUNT = 2**24  # all whole numbers below it are exact as float32
+
+
+def _has_fraction(values: np.ndarray) -> np.ndarray:
+    return values != np.rint(values)
+
+
+def _is_negative(values: np.ndarray) -> np.ndarray:
+    return values < 0
+
+
 def counts_problem(adata: AnnData) -> str | None:
     """What keeps a matrix from being counts.
 
@@ -200,16 +301,212 @@ def counts_problem(adata: AnnData) -> str | None:
     if (index := _first_index(lambda v: ~np.isfinite(v), values)) is not None:
         missing = "counts have no gaps, write 0 where nothing was seen"
         return f"{_value_at(adata, index)}; {missing}"
-    if (index := _first_index(lambda v: v < 0, values)) is not None:
-        negative = "counts are never negative, was the matrix scaled or centred?"
-        return f"{_value_at(adata, index)}; {negative}"
-    if (index := _first_index(lambda v: v != np.rint(v), values)) is not None:
-        kind = (
-            "log-transformed"
-            if values.max() < 20
-            else "normalised (or are they estimated counts? then round them first)"
+    if (index := _first_index(_is_negative, values)) is not None:
+        return _negative_problem(adata, index)
+    if (index := _first_index(_has_fraction, values)) is not None:
+        return _fraction_problem(adata, index)
+    if (index := _first_index(lambda v: v >= LARGEST_COUNT, values)) is not None:
+        return (
+            f"{_value_at(adata, index)}; counts of {LARGEST_COUNT:,} and more lose their last "
+            "digits in float32; remove this gene if it is a total, or divide the counts"
         )
-        return f"{_value_at(adata, index)}; counts are whole numbers, was the matrix {kind}?"
+    return None
+
+# %% ../../nbs/data/validation.ipynb #ca988a43
+_INVERSES: dict[str, Callable] = {
+    "normalised": lambda v: v,
+    "log-transformed": np.expm1,
+    "log2-transformed": lambda v: np.exp2(v) - 1,
+}
+
+
+_CELLS_LOOKED_AT = 200
+
+
+def _is_in_units(values: np.ndarray, is_linear: bool) -> bool:
+    "Whether the values of a cell are multiples of the smallest one; if linear, that is no 1/n."
+    unit = values.min()
+    if unit <= 0 or not np.isfinite(values).all():
+        return False
+    parts = 1 / unit
+    if is_linear and abs(parts - np.rint(parts)) < 1e-3 and parts < 20:
+        return False
+    multiples = values / unit
+    multiples = multiples[multiples < 50]
+    whole = np.rint(multiples)
+    return bool(whole.max() >= 2 and (np.abs(multiples - whole) < 0.02).all())
+
+# %% ../../nbs/data/validation.ipynb #07b39d38
+def transformation(X: csr_matrix) -> str | None:
+    """How counts were transformed into the values of a matrix.
+
+    Parameters
+    ----------
+    X : csr_matrix [cells, genes]
+
+    Returns
+    -------
+    str or None
+        "normalised", "log-transformed" or "log2-transformed"; None if it was none of these.
+
+    Examples
+    --------
+    >>> transformation(to_csr(np.log1p([[1.5, 3, 4.5], [2.2, 2.2, 6.6]])))
+    'log-transformed'
+    """
+    whole = _number_of(lambda v: ~_has_fraction(v), X.data)
+    if whole > 0.2 * len(X.data):
+        return None
+    rows = [X.data[X.indptr[i] : X.indptr[i + 1]] for i in range(min(_CELLS_LOOKED_AT, X.shape[0]))]
+    rows = [row.astype(np.float64) for row in rows if len(row)]
+    for name, inverse in _INVERSES.items():
+        if name != "normalised" and max(row.max() for row in rows) > 40:
+            continue
+        linear = [inverse(row) for row in rows]
+        totals = np.array([row.sum() for row in linear])
+        if len(totals) >= 3 and np.ptp(totals) < 1e-4 * totals.mean():
+            return name
+        is_linear = name == "normalised"
+        if sum(_is_in_units(row, is_linear) for row in linear) > len(linear) / 2:
+            return name
+    return None
+
+# %% ../../nbs/data/validation.ipynb #5bcff2d3
+def _share_of(mask_of: Callable, values: np.ndarray) -> str:
+    return f"{_number_of(mask_of, values):,} of {len(values):,} values that are not zero"
+
+
+def _negative_problem(adata: AnnData, index: int) -> str:
+    "The sentence on negative values, of which number `index` is one."
+    values = adata.X.data
+    many = _number_of(_is_negative, values) > MOST_CLIPPED * len(values)
+    fractions = _first_index(_has_fraction, values) is not None
+    asked = "was the matrix scaled or centred?"
+    cure = "set clip and round to true" if fractions else "set clip to true"
+    advice = "" if many else f" If they are left by a correction of counts, {cure}"
+    share = _share_of(_is_negative, values)
+    start = f"{_value_at(adata, index)} ({share} are negative)"
+    hint = _odd_genes(adata, _is_negative)
+    return f"{start}; counts are never negative, {asked}{advice}{hint}"
+
+
+def _odd_genes(adata: AnnData, mask_of: Callable) -> str:
+    "A hint, if only a few of many genes have values for which `mask_of` is true."
+    X = adata.X
+    genes = np.unique(X.indices[mask_of(X.data)])
+    if len(genes) > max(1, 0.1 * adata.n_vars):
+        return ""
+    names = ", ".join(adata.var_names[genes[:5]])
+    return (
+        f" Only {len(genes)} of {adata.n_vars:,} genes have such values ({names}): are they genes?"
+    )
+
+
+def _fraction_problem(adata: AnnData, index: int) -> str:
+    "The sentence on fractions, of which number `index` is one."
+    values = adata.X.data
+    share = _share_of(_has_fraction, values)
+    start = f"{_value_at(adata, index)} ({share} have fractions); counts are whole numbers, "
+    kind = transformation(adata.X)
+    if kind is not None:
+        return f"{start}was the matrix {kind}? Give the counts from before that"
+    if values.max() < 20 and _number_of(_has_fraction, values) > 0.95 * len(values):
+        cure = "Estimated counts can be rounded: set round to true"
+        return f"{start}was the matrix log-transformed? {cure}"
+    hint = _odd_genes(adata, _has_fraction)
+    return f"{start}are they estimated or corrected? Then set round to true.{hint}"
+
+# %% ../../nbs/data/validation.ipynb #9fc185b1
+MOST_CLIPPED = 0.2  # share of values; more negative ones than that are no small correction
+
+# %% ../../nbs/data/validation.ipynb #acd8b299
+def repair_counts(adata: AnnData, *, clip: bool = False, round: bool = False) -> None:
+    """Set negative values to zero and round fractions, where a user asks for it.
+
+    Parameters
+    ----------
+    adata : AnnData [cells, genes]
+        X must be CSR; it is changed.
+    clip : bool
+        Set negative values to 0.
+    round : bool
+        Round to the nearest whole number.
+
+    Raises
+    ------
+    ReadError
+        The values are not counts with small errors but scaled, normalised or logarithms.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> names = pd.DataFrame(index=["a", "b"])
+    >>> cells = counts_anndata(np.array([[1.4, -0.1], [0, 2.6]]), names, names, "x")
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     repair_counts(cells, clip=True, round=True)
+    >>> cells.X.toarray().tolist()
+    [[1.0, 0.0], [0.0, 3.0]]
+    """
+    values = adata.X.data
+    negative = _number_of(_is_negative, values) if clip else 0
+    if negative > MOST_CLIPPED * len(values) and len(values) > 10:
+        share = _share_of(_is_negative, values)
+        raise ReadError(
+            f"{share} are negative, too many to clip: was the matrix scaled or centred?"
+        )
+    if negative:
+        warn_user(f"{negative:,} negative values were set to 0 (clip)")
+        np.maximum(values, 0, out=values)
+    fractions = _number_of(_has_fraction, values) if round else 0
+    if fractions and (kind := transformation(adata.X)) is not None:
+        raise ReadError(
+            f"the matrix was {kind}; rounding does not make counts of it, give the counts"
+        )
+    if fractions:
+        warn_user(f"{fractions:,} values were rounded to whole numbers (round)")
+        np.rint(values, out=values)
+    adata.X.eliminate_zeros()
+
+# %% ../../nbs/data/validation.ipynb #5907af0f
+def counts_doubt(adata: AnnData) -> str | None:
+    """What suggests that whole numbers are no counts.
+
+    Parameters
+    ----------
+    adata : AnnData [cells, genes]
+        X must be CSR and pass `counts_problem`.
+
+    Returns
+    -------
+    str or None
+        One sentence; None if nothing is suspicious.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> counts_doubt(pbmc_example(60, 300)) is None
+    True
+    """
+    totals = np.asarray(adata.X.sum(axis=1, dtype=np.float64)).ravel()
+    middle = np.median(totals)
+    if len(totals) >= 3 and middle >= 100 and np.ptp(totals) < 0.01 * middle:
+        return (
+            f"all {len(totals):,} cells have about the same total, {middle:,.0f}: were the values "
+            "normalised (CPM) and rounded? Then give the counts from before that"
+        )
+    sums = np.asarray(adata.X.sum(axis=0, dtype=np.float64)).ravel()
+    largest = int(sums.argmax())
+    if len(totals) >= 3 and adata.n_vars >= 3 and 2 * sums[largest] == totals.sum():
+        column = adata.X[:, [largest]].toarray().ravel()
+        if (2 * column == totals).all():
+            name = adata.var_names[largest]
+            return f"{name} is the sum of all other genes: remove it if it is a total"
+    if adata.X.nnz >= 10 and adata.X.data.max() == 1:
+        return (
+            "all values are 0 or 1: do they say only whether a gene was seen? "
+            "Then give the counts instead"
+        )
     return None
 
 # %% ../../nbs/data/validation.ipynb #65f06aa9

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data.file_checks import missing_file_message, plain_errors
+from ..data.gene_names import keep_genes, with_symbols
 from ..data.labels import LABEL_COLUMNS
 from ..data.readers import read
 from ..evaluation.detection import undo_log1p
@@ -192,6 +193,18 @@ def _counts_for_logarithms(cells: Any, what: str) -> tuple[Any, list[str]]:
     return cells, [note]
 
 # %% ../../nbs/reporting/inputs.ipynb #546d8fcf
+def _with_known_genes(cells: Any, what: str) -> Any:
+    """Only genes, named by symbols, as `read` gives them; anything but an AnnData as it is."""
+    if not hasattr(cells, "var"):
+        return cells
+    var = with_symbols(cells.var)
+    if var is not cells.var:
+        cells = cells.copy()
+        cells.var = var
+        cells.var_names_make_unique()
+    return keep_genes(cells, what)
+
+# %% ../../nbs/reporting/inputs.ipynb #5dba5942
 def open_cells(
     source: Any,
     most: int | None = 20_000,
@@ -227,6 +240,7 @@ def open_cells(
         cells, rows, total = _from_file(Path(source).expanduser(), most, seed, layer)
     else:
         cells, rows, total = _from_memory(source, most, seed, layer, what)
+    cells = _with_known_genes(cells, what)
     notes = []
     if len(rows) < total:
         notes.append(f"Of {total:,} {what} {len(rows):,} were used, drawn at random (seed {seed}).")

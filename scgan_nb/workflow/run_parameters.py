@@ -129,7 +129,8 @@ class RunParameters:
 
 # %% ../../nbs/workflow/run_parameters.ipynb #f437dc3b
 def checked_value(name: str, value: object, default: object) -> object:
-    """The value of a parameter; text is read as JSON where something else is expected.
+    """The value of a parameter; text is read as JSON where something else is expected, and `~/` is
+    expanded.
 
     Parameters
     ----------
@@ -150,6 +151,8 @@ def checked_value(name: str, value: object, default: object) -> object:
     if isinstance(value, str) and not isinstance(default, str):
         with contextlib.suppress(json.JSONDecodeError):
             value = json.loads(value)
+    if isinstance(value, str) and value.startswith("~/"):
+        value = os.path.expanduser(value)
     if value is None or default is None or name == "cells_no":
         return value
     wanted = KINDS.get(type(default), type(default))
