@@ -115,6 +115,13 @@ class InputDs(OriginalInput):
         "the column of obs with the cells' own labels; null: `cluster` when clustering.res is null",
         extension=True,
     )
+    labels_file: str | None = setting(
+        None,
+        "csv or tsv with a line for each cell: barcode, label, further columns; cells without a "
+        "label are left out",
+        "path",
+        extension=True,
+    )
     layer: str | None = setting(
         None,
         "the layer that holds raw counts; null: `counts` if there is one, else X",
@@ -133,12 +140,13 @@ class InputDs(OriginalInput):
     @model_validator(mode="after")
     def _labels_or_clustering(self) -> InputDs:
         clustering = self.clustering
-        if self.labels_key is not None and clustering.res is not None:
+        own = next((k for k in ("labels_key", "labels_file") if getattr(self, k) is not None), None)
+        if own is not None and clustering.res is not None:
             if "res" in clustering.model_fields_set:
                 raise ValueError(
-                    f"labels_key is {self.labels_key!r} but clustering.res is "
+                    f"{own} is {getattr(self, own)!r} but clustering.res is "
                     f"{clustering.res:g}; write clustering.res null to use the cells' own labels, "
-                    "or leave labels_key out to cluster them"
+                    f"or leave {own} out to cluster them"
                 )
             clustering.res = None
         return self

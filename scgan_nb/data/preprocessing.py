@@ -128,6 +128,8 @@ class _Kept:
 def _label(adata: AnnData, x: csr_matrix, input_ds: InputDs) -> tuple[Categorical, str]:
     """Labels of all cells, and where they are from."""
     clustering, column = input_ds.clustering, input_ds.labels_column
+    if input_ds.labels_file is not None and input_ds.labels_key is None:
+        column = adata.uns.get("labels_key", column)  # as `add_labels` has found
     if column is not None:
         return labels_from_column(adata.obs, column), f"obs[{column!r}]"
     labels = cluster_cells(x, clustering.res, clustering.method, clustering.seed)

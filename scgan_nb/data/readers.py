@@ -18,6 +18,7 @@ from scgan_nb.data.file_checks import (
     plain_errors,
     refuse_other_formats,
 )
+from .labels_file import add_labels
 from scgan_nb.data.tenx import (
     MATRIX_NAME,
     is_tenx_h5,
@@ -99,6 +100,7 @@ def read(
     genome: str | None = None,
     check: bool = True,
     transpose: bool | None = None,
+    labels_file: str | os.PathLike[str] | None = None,
 ) -> AnnData:
     """Read raw counts in any supported format.
 
@@ -116,6 +118,8 @@ def read(
         Check that the values are counts (see `check_counts`).
     transpose : bool, optional
         Text only. True: genes are in rows; False: cells are in rows; None: guess, with a warning.
+    labels_file : str or Path, optional
+        Table of barcodes and labels (see `add_labels`); cells without a label are left out.
 
     Returns
     -------
@@ -140,7 +144,7 @@ def read(
         may_have_layers = layer is None and Path(str(name)).suffix in ("", ".h5ad", ".zarr")
         advice = " If the counts are in a layer or in `raw`, name it with layer=."
         raise ReadError(f"{name}: {problem}{advice if may_have_layers else ''}")
-    return adata
+    return adata if labels_file is None else add_labels(adata, labels_file)
 
 # %% ../../nbs/data/readers.ipynb #371b9509
 def _counts_of(

@@ -678,7 +678,8 @@ def start_from_counts(
     asked = settings.pop("valid_cells")
     settings = settings | {"type": model.kind, "raw_input": source}
     experiment_of(**settings)  # a mistake in a name is found before the counts are read
-    counts = read(adata, layer=settings["layer"], genome=settings.get("genome"))
+    options = {name: settings.get(name) for name in ("layer", "genome", "labels_file")}
+    counts = read(adata, **options)
     settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
     experiment = experiment_of(**settings)
     processed, done = preprocess(counts, experiment.input_ds)
@@ -852,7 +853,8 @@ def prepare_same_data(
         processed = adata
     else:
         settings = experiment.input_ds
-        counts = read(adata, layer=settings.layer, genome=settings.genome)
+        options = {name: getattr(settings, name) for name in ("layer", "genome", "labels_file")}
+        counts = read(adata, **options)
         processed, _ = preprocess(counts, settings)
     _require_same_data(experiment, genes, processed)
     return processed

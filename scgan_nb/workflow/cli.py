@@ -138,6 +138,7 @@ def convert(argv: list[str]) -> None:
     add("dest")
     add("--layer", help="layer that holds the counts")
     add("--genome", help="genome, if the file has several")
+    add("--labels-file", metavar="FILE", help="csv or tsv of barcode, label, further columns")
     add(
         "--transpose",
         action=argparse.BooleanOptionalAction,
@@ -147,7 +148,8 @@ def convert(argv: list[str]) -> None:
     given = parser.parse_args(argv)
     from scgan_nb.data.readers import convert
 
-    options = {"layer": given.layer, "genome": given.genome, "transpose": given.transpose}
+    names = ("layer", "genome", "transpose", "labels_file")
+    options = {name: getattr(given, name) for name in names}
     convert(given.source, given.dest, **options)
 
 # %% ../../nbs/workflow/cli.ipynb #9c8b383d

@@ -25,6 +25,7 @@ from scgan_nb.workflow.experiment_folders import (
     load_processed,
     lock_folder,
     lock_new_folder,
+    note_labels_file,
     processed_experiment,
     processed_file,
     read_raw_input,
@@ -135,7 +136,8 @@ def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -
     from scgan_nb.data.tfrecords import write_records
 
     settings, near = experiment.input_ds, folder.parent
-    counts = read_raw(settings.raw_input, near=near, layer=settings.layer, genome=settings.genome)
+    options = {"layer": settings.layer, "genome": settings.genome}
+    counts = read_raw(settings.raw_input, near, labels_file=settings.labels_file, **options)
     if limit_validation:
         experiment = limit_validation_cells(experiment, counts.n_obs)
     cells, done = preprocess(counts, experiment.input_ds)
@@ -145,6 +147,7 @@ def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -
         cells.write_h5ad(processed_file(temporary, experiment), compression="gzip")
         write_records(cells, temporary / "TF_records", seed=done.split_seed)
         write_raw_input(temporary, settings.raw_input, near, counts.n_obs)
+        note_labels_file(temporary, settings.labels_file, near)
         write_parameters(temporary / "parameters.json", experiment)
     return experiment
 
