@@ -297,7 +297,7 @@ def write_site_source(folder: Path) -> int:
     for name in TEXTS:
         put(docs, name, page_text(markdown_of(TOP / name), (TOP / name).parent))
     for path in sorted((TOP / "docs").glob("*.md")):
-        put(docs, path.name, page_text(markdown_of(path), path.parent))
+        put(docs, path.name, page_text(markdown_of(path), TOP))  # they stand at the top
     for name, text in (folder_pages() | api_pages()).items():
         put(docs, name, text)
     for name in OTHER_FILES:
