@@ -253,7 +253,12 @@ def api_pages() -> dict[str, str]:
     found = re.findall(r"^from \.([\w.]+) import (\w+) as (\w+)", stub, flags=re.MULTILINE)
     parts = ["# API\n\nThe names of `import scgan_nb`, then all modules by room (left).\n"]
     for module, name, shown in sorted(found, key=lambda words: words[2].lower()):
-        parts.append(f"## `scgan_nb.{shown}`\n\n::: scgan_nb.{module}.{name}\n")
+        place = f"{module.replace('.', '/')}/{name}"
+        if (TOP / "scgan_nb" / f"{place}.py").exists():
+            parts.append(f"## scgan_nb.{shown}\n\nA module: [{module}.{name}]({place}.md)\n")
+            continue
+        options = f"{{show_root_heading: true, heading: scgan_nb.{shown}, toc_label: {shown}}}"
+        parts.append(f"::: scgan_nb.{module}.{name}\n    options: {options}\n")
     pages = {"api/index.md": "\n".join(parts)}
     for path in modules():
         name = module_name(path)

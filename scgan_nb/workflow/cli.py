@@ -22,7 +22,7 @@ log = logging.getLogger("scgan_nb")
 # %% auto #0
 __all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'add_original_flags', 'add_own_flags', 'parse_cells_no',
            'convert', 'template', 'add_data_flags', 'add_measuring_flags', 'evaluation_options', 'evaluate', 'compare',
-           'reproduce', 'make_parser', 'require_complete', 'run', 'main']
+           'reproduce', 'notebooks', 'make_parser', 'require_complete', 'run', 'main']
 
 # %% ../../nbs/workflow/cli.ipynb #2b1c4cce
 def add_original_flags(parser: argparse.ArgumentParser) -> None:
@@ -427,6 +427,30 @@ def reproduce(argv: list[str]) -> None:
 
     command(argv)
 
+# %% ../../nbs/workflow/cli.ipynb #b4a8cbb0
+def notebooks(argv: list[str]) -> None:
+    """copy the run notebooks and tutorials into a folder
+
+    Parameters
+    ----------
+    argv : words of the command line after the command.
+
+    Examples
+    --------
+    >>> notebooks(["work"])  # doctest: +SKIP
+    """
+    parser = argparse.ArgumentParser(
+        "scgan_nb notebooks",
+        description="Copy process, train, generate, evaluate and the tutorials into a folder, to "
+        "open in JupyterLab or to run by papermill.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="made if it does not exist")
+    given = parser.parse_args(argv)
+    from scgan_nb.workflow.run_notebooks import copy_notebooks
+
+    copies = copy_notebooks(given.folder)
+    log.info("%d notebooks written; start with %s", len(copies), copies[0].parent / "train.ipynb")
+
 # %% ../../nbs/workflow/cli.ipynb #1503c074
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "convert": convert,
@@ -434,6 +458,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "compare": compare,
     "reproduce": reproduce,
+    "notebooks": notebooks,
 }
 
 
