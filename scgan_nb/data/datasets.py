@@ -151,6 +151,12 @@ def brain_small(cache: str | os.PathLike[str] | None = None) -> AnnData:
     """
     return read_dataset("brain_small", cache)
 
+# %% ../../nbs/data/datasets.ipynb #ef5e75c0
+def _found(name: str | os.PathLike[str], near: str | os.PathLike[str]) -> tuple[Path, Path | None]:
+    "A path, and where it exists: here or in `near`."
+    path = Path(name).expanduser()
+    return path, next((p for p in (path, Path(near) / path) if p.exists()), None)
+
 # %% ../../nbs/data/datasets.ipynb #8fb6f77a
 def read_raw(
     raw_input: str | os.PathLike[str],
@@ -198,12 +204,6 @@ def read_raw(
         return counts
     path, found = _found(labels_file, near)
     return add_labels(counts, found or path)
-
-
-def _found(name: str | os.PathLike[str], near: str | os.PathLike[str]) -> tuple[Path, Path | None]:
-    "A path, and where it exists: here or in `near`."
-    path = Path(name).expanduser()
-    return path, next((p for p in (path, Path(near) / path) if p.exists()), None)
 
 # %% ../../nbs/data/datasets.ipynb #87a78423
 def default_labels_key(raw_input: AnnData | str | os.PathLike[str]) -> str | None:

@@ -104,7 +104,7 @@ def _as_column(values: list[str], is_label: bool) -> pd.Series:
             return numbers
     return column.astype(pd.CategoricalDtype(natsorted(column.dropna().unique())))
 
-
+# %% ../../nbs/data/labels_file.ipynb #fa0eceaf
 def read_labels_file(path: str | os.PathLike[str], barcodes: Sequence[str]) -> pd.DataFrame:
     """Read a table of labels: one line for each cell.
 
@@ -225,11 +225,7 @@ def matched_rows(path: Path, table: pd.DataFrame, barcodes: Sequence[str]) -> pd
     short_cells, short_names = cells.map(shortened), table.index.map(shortened)
     exact, short = cells.isin(table.index).sum(), short_cells.isin(short_names).sum()
     if short == 0:
-        raise ReadError(
-            f"{path} names none of the {_counted(len(cells), 'cell')}: it has "
-            f"{_some(list(table.index))} and the counts have {_some(list(cells))}; "
-            "give it the barcodes of the counts"
-        )
+        raise ReadError(_none_named(path, table.index, cells))
     if exact < short:
         if short_cells.has_duplicates or short_names.has_duplicates:
             raise ReadError(_ambiguous(path, short_cells, short_names))
@@ -242,6 +238,14 @@ def matched_rows(path: Path, table: pd.DataFrame, barcodes: Sequence[str]) -> pd
     return table.reindex(cells).set_axis(pd.Index(barcodes), axis=0)
 
 # %% ../../nbs/data/labels_file.ipynb #46fb9905
+def _none_named(path: Path, names: pd.Index, cells: pd.Index) -> str:
+    "The message for a file without a barcode of the counts."
+    return (
+        f"{path} names none of the {_counted(len(cells), 'cell')}: it has {_some(list(names))} and "
+        f"the counts have {_some(list(cells))}; give it the barcodes of the counts"
+    )
+
+
 def _ambiguous(path: Path, cells: pd.Index, names: pd.Index) -> str:
     "The message for barcodes that agree only without their number, but are then not unique."
     where = "the counts" if cells.has_duplicates else str(path)
@@ -275,9 +279,8 @@ def add_labels(counts: AnnData, path: str | os.PathLike[str]) -> AnnData:
     Returns
     -------
     AnnData [labelled cells, genes]
-        A new one. The columns of the file are in obs, in place of columns of the same name.
-        `uns["labels_key"]` names the column of labels, which `ScGAN` and `CscGAN` then use. Cells
-        without a label are left out, with a warning that counts and names them.
+        A new one with the columns of the file in obs. `uns["labels_key"]` names that of labels,
+        which `ScGAN` and `CscGAN` use. Cells without a label are left out, with a warning.
 
     Raises
     ------

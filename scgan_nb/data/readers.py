@@ -128,10 +128,8 @@ def read(
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
-    ReadError
-        The source cannot be read or holds no counts (a ValueError).
+    FileNotFoundError, ReadError
+        There is no such file; it cannot be read or holds no counts (ReadError is a ValueError).
 
     Examples
     --------
@@ -140,13 +138,19 @@ def read(
     (60, 300)
     """
     name, adata = _counts_of(source, layer, genome, transpose)
-    if check and (problem := counts_problem(adata)):
-        may_have_layers = layer is None and Path(str(name)).suffix in ("", ".h5ad", ".zarr")
-        advice = " If the counts are in a layer or in `raw`, name it with layer=."
-        raise ReadError(f"{name}: {problem}{advice if may_have_layers else ''}")
+    if check:
+        _require_counts(name, adata, layer)
     return adata if labels_file is None else add_labels(adata, labels_file)
 
 # %% ../../nbs/data/readers.ipynb #371b9509
+def _require_counts(name: Any, adata: AnnData, layer: str | None) -> None:
+    "Raise ReadError unless the values are counts."
+    if problem := counts_problem(adata):
+        may_have_layers = layer is None and Path(str(name)).suffix in ("", ".h5ad", ".zarr")
+        advice = " If the counts are in a layer or in `raw`, name it with layer=."
+        raise ReadError(f"{name}: {problem}{advice if may_have_layers else ''}")
+
+
 def _counts_of(
     source: Any, layer: str | None, genome: str | None, transpose: bool | None
 ) -> tuple[Any, AnnData]:

@@ -854,8 +854,7 @@ def prepare_same_data(
     else:
         settings = experiment.input_ds
         options = {name: getattr(settings, name) for name in ("layer", "genome", "labels_file")}
-        counts = read(adata, **options)
-        processed, _ = preprocess(counts, settings)
+        processed, _ = preprocess(read(adata, **options), settings)
     _require_same_data(experiment, genes, processed)
     return processed
 
