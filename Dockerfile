@@ -8,7 +8,8 @@
 FROM python:3.11-slim-bookworm
 
 ARG EXTRA=cpu
-ENV PYTHONUNBUFFERED=1
+ENV PYTHONUNBUFFERED=1 \
+    JUPYTER_CONFIG_PATH=/home/scgan/scgan_nb/ci/jupyter
 
 RUN useradd --create-home --uid 1000 scgan
 WORKDIR /home/scgan/scgan_nb

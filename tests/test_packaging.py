@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -29,7 +30,7 @@ RUN_NOTEBOOKS = [
     for path in NOTEBOOKS
     if path.is_relative_to(TOP / "nbs") and is_run_notebook(json.loads(path.read_text()))
 ]
-LOCKS = sorted((TOP / "ci" / "locks").glob("*.txt"))
+LOCKS = sorted((TOP / "ci" / "locks").glob("py*.txt"))  # not those of the site
 
 
 def by_name(path):
@@ -226,16 +227,23 @@ def test_settings_agree():
     assert settings["allowed_metadata_keys"] == "scgan_nb"
 
 
-def test_wheel_is_complete(published, tmp_path):
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def built(published, tmp_path_factory):
+    """A folder with the wheel and the source distribution of the project's files."""
+    place = tmp_path_factory.mktemp("built")
     for path in published:
-        if path.is_relative_to(TOP / "scgan_nb") or path.parent == TOP:
-            copy = source / path.relative_to(TOP)
+        name = path.relative_to(TOP)
+        if name.parts[0] in ("scgan_nb", "nbs") or path.parent == TOP:
+            copy = place / "source" / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
-    how = ["--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    python("-m", "build", *how, str(source), cwd=tmp_path)
-    [wheel] = tmp_path.glob("*.whl")
+    how = ["--wheel", "--sdist", "--no-isolation", "--outdir", str(place)]
+    python("-m", "build", *how, str(place / "source"), cwd=place)
+    return place
+
+
+def test_wheel_is_complete(published, built):
+    [wheel] = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = {
         path.relative_to(TOP).as_posix()
@@ -245,8 +253,55 @@ def test_wheel_is_complete(published, tmp_path):
     assert "scgan_nb/resources/pbmc3k.h5ad" in ours
     assert ours - names == set()
     assert {"LICENSE", "NOTICE", "entry_points.txt"} <= {Path(name).name for name in names}
-    # no tests, no notebooks beside the package
+    # no tests and no chapters beside the package, but the run notebooks
     assert [name for name in names if not name.startswith("scgan_nb")] == []
+    notebooks = {Path(name).name for name in names if name.endswith(".ipynb")}
+    tutorials = {path.name for path in (TOP / "nbs" / "tutorials").glob("*.ipynb")}
+    runs = {f"{name}.ipynb" for name in ("process", "train", "generate", "evaluate")}
+    assert notebooks == runs | tutorials
+
+
+def test_source_distribution_has_the_notebooks(built):
+    [archive] = built.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    assert {"nbs/train.ipynb", "nbs/tutorials/your_own_data.ipynb", "README.md"} <= names
+
+
+def test_metadata_says_what_it_is(built):
+    from packaging.metadata import Metadata
+
+    [wheel] = built.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    said = Metadata.from_email(archive.read(name))  # raises what an index would refuse
+    assert said.license_expression == "Apache-2.0" and said.author == "scgan_nb developers"
+    assert "Paper" in said.project_urls and said.description_content_type == "text/markdown"
+    assert any("Bio-Informatics" in line for line in said.classifiers)
+
+
+@pytest.mark.parametrize("how", ["--prefix", "--target"])
+def test_wheel_works_outside_the_repository(built, tmp_path, how):
+    """Installed elsewhere, with nothing of the clone in reach: version, command and notebooks."""
+    import scgan_nb
+
+    [wheel] = built.glob("*.whl")
+    options = ["--no-deps", "--no-index", "--no-compile", "--quiet", "--ignore-installed"]
+    python("-m", "pip", "install", *options, how, str(tmp_path / "env"), str(wheel), cwd=tmp_path)
+    [package] = (tmp_path / "env").rglob("scgan_nb/__init__.py")
+    code = f"""
+import sys
+sys.path.insert(0, {str(package.parent.parent)!r})
+import scgan_nb
+from scgan_nb.workflow.cli import main
+assert scgan_nb.__file__ == {str(package)!r}, scgan_nb.__file__
+assert main(["notebooks", "work"]) == 0
+assert main(["--version"]) == 0
+"""
+    assert python("-c", code, cwd=tmp_path).strip() == scgan_nb.__version__
+    copied = (tmp_path / "work" / "train.ipynb").read_bytes()
+    assert copied == (TOP / "nbs" / "train.ipynb").read_bytes()
+    assert (tmp_path / "work" / "tutorials" / "your_own_data.ipynb").exists()
 
 
 # --- locks, and what is published

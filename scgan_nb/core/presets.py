@@ -181,7 +181,8 @@ def with_preset(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     preset : name of a preset.
-    given : setting -> value. With a `labels_key` and no `res`, `res` becomes None: no clustering.
+    given : setting -> value. With a `labels_key` or `labels_file` and no `res`, `res` becomes
+        None: no clustering.
 
     Returns
     -------
@@ -198,7 +199,8 @@ def with_preset(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     (32, 64, None)
     """
     settings = preset_settings(preset) | dict(given)
-    if given.get("labels_key") is not None and "res" not in given:
+    has_own = any(given.get(name) is not None for name in ("labels_key", "labels_file"))
+    if has_own and "res" not in given:
         settings["res"] = None
     return settings
 
