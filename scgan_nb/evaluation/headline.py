@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .results import Metric, like_real_cells
+from .results import Metric
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'strict_score', 'headline', 'weakest_metric', 'main_fault']
+__all__ = ['QUESTIONS', 'NO_FAULT', 'strict_score', 'headline', 'weakest_metric', 'main_fault']
 
 # %% ../../nbs/evaluation/headline.ipynb #a46f6d63
 QUESTIONS = {
@@ -38,7 +38,7 @@ QUESTIONS = {
     "together": ("correlation",),
     "labels": ("label_share", "label_mix", "label_agreement"),
     "use": ("de_correlation", "de_slope", "tstr", "trts"),
-    "new": ("memorisation_share", "membership_auroc", "near_duplicate_share", "nndr"),
+    "new": ("membership_auroc", "near_duplicate_share", "nndr"),
 }
 
 # %% ../../nbs/evaluation/headline.ipynb #e5ae66c4
@@ -126,8 +126,11 @@ def _scores(metrics: Mapping[str, Metric], names: tuple) -> dict[str, float]:
     return {name: score for name, score in scores.items() if score is not None}
 
 # %% ../../nbs/evaluation/headline.ipynb #2750d6e5
+NO_FAULT = 0.85  # a fiftieth of the way from real cells to the negative control
+
+
 def weakest_metric(metrics: Mapping[str, Metric]) -> str | None:
-    """The metric of the headline with the lowest strict score; None if all are like real cells.
+    """The metric of the headline with the lowest strict score; None if none is below `NO_FAULT`.
 
     Examples
     --------
@@ -136,20 +139,20 @@ def weakest_metric(metrics: Mapping[str, Metric]) -> str | None:
     >>> weakest_metric({"precision": good, "lisi": Metric("lisi", 1.5, 1.9, 1.0, good="higher")})
     'lisi'
     """
-    return _lowest(metrics, headline(metrics)["scores"])
+    return _lowest(headline(metrics)["scores"])
 
 
-def _lowest(metrics: Mapping[str, Metric], scores: dict[str, float]) -> str | None:
-    worse = [name for name in scores if not like_real_cells(metrics[name])]
+def _lowest(scores: dict[str, float]) -> str | None:
+    worse = [name for name, score in scores.items() if score < NO_FAULT]
     return min(worse, key=lambda name: scores[name], default=None)
 
 
 def main_fault(metrics: Mapping[str, Metric]) -> str | None:
-    """The metric that says best what is wrong; None if all are like real cells.
+    """The metric that says best what is wrong; None if no score is below `NO_FAULT`.
 
     That a classifier finds the cells apart, or that a study finds something else, does not say
     why. So a metric of another question is named, and one of the questions `apart` and `use` only
-    if no other differs from real cells.
+    if no other has a fault.
 
     Examples
     --------
@@ -160,4 +163,4 @@ def main_fault(metrics: Mapping[str, Metric]) -> str | None:
     scores = headline(metrics)["scores"]
     symptoms = QUESTIONS["apart"] + QUESTIONS["use"]
     specific = {name: x for name, x in scores.items() if name not in symptoms}
-    return _lowest(metrics, specific) or _lowest(metrics, scores)
+    return _lowest(specific) or _lowest(scores)

@@ -83,7 +83,7 @@ class MetricTables:
 
     @property
     def weakest(self) -> str | None:
-        """The metric of the headline with the lowest score; None if all are like real cells."""
+        """The metric of the headline with the lowest strict score; None if none has a fault."""
         return weakest_metric(self.metrics)
 
     @property

@@ -219,7 +219,8 @@ def signs_of_copies(report: Report) -> list[str]:
 def copies_section(report: Report) -> dict | None:
     """rows, lines, pairs, donors and pictures of the section; None without training cells."""
     metrics = report.metrics
-    names = [k for k in QUESTIONS["new"] if k in metrics and metrics[k].value is not None]
+    on_copies = ("memorisation_share", *QUESTIONS["new"])
+    names = [k for k in on_copies if k in metrics and metrics[k].value is not None]
     if not names:
         return None
     details = {name: metrics[name].details for name in names}

@@ -210,8 +210,7 @@ ADVICE = {
     "correlation": "genes do not go together as they should: use more capacity, or train longer",
     **dict.fromkeys(("label_share", "label_mix", "label_agreement"), _LABELS),
     **dict.fromkeys(("de_correlation", "de_slope", "tstr", "trts"), _LABELS),
-    **dict.fromkeys(("memorisation_share", "membership_auroc"), _COPIES),
-    **dict.fromkeys(("near_duplicate_share", "nndr"), _COPIES),
+    **dict.fromkeys(("membership_auroc", "near_duplicate_share", "nndr"), _COPIES),
 }
 
 
