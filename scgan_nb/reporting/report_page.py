@@ -325,9 +325,10 @@ def _gene_sentence(m: Metric) -> str:
         return ""
     if "distance" in rows[0]:
         words = [
-            f"{row['gene']} ({100 * row['generated']:.0f} % of generated and "
-            f"{100 * row['real']:.0f} % of real cells express it)"
+            f"{row['gene']} (distance {number(row['distance'])}; {100 * row['generated']:.0f} % of "
+            f"generated and {100 * row['real']:.0f} % of real cells express it)"
             for row in rows
+            if row["distance"] >= 0.7 * rows[0]["distance"]
         ]
     else:
         words = [f"{r['gene']} (too {'small' if r['gap'] < 0 else 'large'})" for r in rows]
