@@ -39,7 +39,7 @@ def evaluated(cells, holdout, only, named=True, n=200, repeats=2, seed=0, **opti
         repeats=repeats,
         seed=seed,
         same_gene_order=not named,
-        **options,
+        **{"fit_on": "train"} | options,
     )
 
 
@@ -217,6 +217,7 @@ def test_a_fault_in_one_label_is_found_there(pbmc):
     x[is_b] = np.random.default_rng(0).permuted(x[is_b], axis=0)
     cells.X = sp.csr_matrix(x)
     only, options = ["rf_auroc", "precision"], {"n": 200, "repeats": 3, "trees": 100}
+    options["fit_on"] = "train"
     found = compute_metrics(pbmc[:1000], cells, pbmc[1000:1500], only=only, **options)
     forest, by_label = found["rf_auroc"], dict(found["rf_auroc"].by_label)
     spoilt = by_label.pop("B cells")

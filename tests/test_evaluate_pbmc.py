@@ -1,6 +1,8 @@
 """The evaluation of PBMC 3k with all genes but the rarest: other real cells, and bad cells."""
 
 import json
+import os
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 pytestmark = pytest.mark.thorough
-QUICK = {"labels_key": "cell_type", "fast": True, "n": 200}
+QUICK = {"labels_key": "cell_type", "fast": True, "n": 200, "fit_on": "train"}
 
 
 def evaluated(holdout, cells, *train, **options):
@@ -184,3 +186,44 @@ def test_baselines_of_half_the_training_cells():
     scores = [m.score for m in found.values() if m.score is not None]
     # two draws: some controls spread too far for a score
     assert min(scores) > 0.75 and len(scores) >= 7
+
+
+def _three_sets():
+    """Name, cells and label column of PBMC 3k, and of Zeisel and Paul where they are there."""
+    from scgan_nb.data.datasets import pbmc3k
+
+    yield "pbmc", pbmc3k(), "cell_type"
+    folder = Path(os.environ.get("SCGAN_NB_TEST_DATA", "tests/data"))
+    for name, file, key in (
+        ("zeisel", "zeisel_cortex_4000_raw.h5ad", "cell_type"),
+        ("paul", "paul15_raw.h5ad", "cell_type"),
+    ):
+        if (folder / file).exists():
+            yield name, ad.read_h5ad(folder / file), key
+
+
+def test_the_headline_orders_generators_and_faults_on_three_sets():
+    from scgan_nb.evaluation.baselines import gaussian_copula, independent_nb
+    from scgan_nb.evaluation.evaluate import compute_metrics_of
+    from scgan_nb.evaluation.faults import FAULTS, nearly_real, planted
+    from scgan_nb.evaluation.headline import QUESTIONS, headline
+
+    names = [name for metrics in QUESTIONS.values() for name in metrics]
+    options = {"n": 250, "repeats": 4, "trees": 50, "within_labels": False, "only": names}
+    for name, cells, key in _three_sets():
+        cells.X = sp.csr_matrix(cells.X, dtype="float32")
+        totals = np.asarray(cells.X.sum(axis=0)).ravel()
+        cells = cells[:, np.sort(np.argsort(-totals)[:600])].copy()
+        order = np.random.default_rng(0).permutation(cells.n_obs)
+        other, holdout, train = (cells[rows].copy() for rows in np.array_split(order, 3))
+        generators = {
+            "real": other,
+            "near": nearly_real(other, key),
+            "copula": gaussian_copula(train, other.n_obs, key),
+            "independent": independent_nb(train, other.n_obs, key),
+        } | {fault: planted(other, fault, key, train) for fault in FAULTS}
+        found = compute_metrics_of(holdout, generators, train, key, **options)
+        score = {kind: headline(metrics)["value"] for kind, metrics in found.items()}
+        assert score["real"] >= 97 and score["near"] >= 85, (name, score)
+        assert max(score["copula"], score["independent"]) < 75, (name, score)
+        assert all(score[fault] <= score["real"] - 5 for fault in FAULTS), (name, score)

@@ -14,7 +14,7 @@ from .detection import detect_genes, has_integer_values
 from .spaces import Cells, as_cells
 
 # %% auto #0
-__all__ = ['AlignedCells', 'AlignmentSettings', 'align']
+__all__ = ['SYMBOL_COLUMNS', 'AlignedCells', 'AlignmentSettings', 'gene_symbols', 'align']
 
 # %% ../../nbs/evaluation/alignment.ipynb #1ce344ff
 @dataclasses.dataclass
@@ -38,6 +38,8 @@ class AlignedCells:
         Donors of training and held-out cells, if a donor column was named.
     train_rows : int [training cells] or None
         Row number of each training cell in what the caller gave.
+    symbols : dict
+        Gene name -> symbol, where `var` of the cells has a column of symbols.
     """
 
     generated: Cells
@@ -49,6 +51,7 @@ class AlignedCells:
     labels_key: str | None = None
     donors: tuple = (None, None)
     train_rows: np.ndarray | None = None
+    symbols: dict = dataclasses.field(default_factory=dict)
 
 # %% ../../nbs/evaluation/alignment.ipynb #0d1953cd
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +246,28 @@ def _units_note(holdout: Cells, generated: Cells) -> str:
         "both were brought to a library size of 10,000 over the evaluated genes, then log1p."
     )
 
+# %% ../../nbs/evaluation/alignment.ipynb #717ff406
+SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol")
+
+
+def gene_symbols(cells: Any) -> dict[str, str]:
+    """Gene name -> symbol, from the first column of `SYMBOL_COLUMNS` that `var` has.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import anndata as ad
+    >>> genes = pd.DataFrame({"feature_name": ["CD3E"]}, index=["ENSG00000198851"])
+    >>> gene_symbols(ad.AnnData(np.ones((2, 1)), var=genes))
+    {'ENSG00000198851': 'CD3E'}
+    """
+    var = getattr(cells, "var", None)
+    column = next((name for name in SYMBOL_COLUMNS if var is not None and name in var), None)
+    if column is None:
+        return {}
+    pairs = zip(var.index.astype(str), var[column].astype(str), strict=True)
+    return {name: symbol for name, symbol in pairs if symbol not in ("", "nan")}
+
 # %% ../../nbs/evaluation/alignment.ipynb #9c929edc
 def _read(
     holdout: Any, generated: Any, train: Any, labels_key: str | None, settings: AlignmentSettings
@@ -303,4 +328,5 @@ def align(
         labels_key=labels_key if has_labels else None,
         donors=(train_donors, donors),
         train_rows=rows,
+        symbols=gene_symbols(generated) | gene_symbols(holdout),
     )

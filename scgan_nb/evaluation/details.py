@@ -8,20 +8,22 @@ from __future__ import annotations
 import numpy as np
 from natsort import natsorted
 
-from .cell_sets import label_shares
+from .cell_sets import CellSet, label_shares
+from .detectors import DETECTORS, smallest_difference
+from .distributions import gene_ks, variance_gaps
 from .membership import MOST_RELEASED
 from .metric_table import metrics_with
 from .metrics import label_agreement
 from .preparation import EvaluationPlan
-from .privacy import near_duplicates
-from .results import Metric
+from .privacy import near_duplicates, repeated_cells
+from .results import Metric, interval
 from .summary import DrawResults, mean_of
 
 MOST_PAIRS = 20
 
 # %% auto #0
-__all__ = ['MOST_PAIRS', 'roc_details', 'donor_details', 'label_share_details', 'confusion_details', 'duplicate_details',
-           'add_details']
+__all__ = ['MOST_PAIRS', 'MOST_GENES', 'roc_details', 'strongest_details', 'gene_details', 'donor_details', 'label_share_details',
+           'confusion_details', 'duplicate_details', 'add_details']
 
 # %% ../../nbs/evaluation/details.ipynb #fc120468
 def roc_details(results: DrawResults, trees: int) -> dict:
@@ -48,22 +50,94 @@ def roc_details(results: DrawResults, trees: int) -> dict:
         "trees": trees,
     }
 
+# %% ../../nbs/evaluation/details.ipynb #b33788ec
+def strongest_details(results: DrawResults, n: int) -> dict:
+    """The classifier that was the strongest in most draws, and `smallest_difference(n)`.
+
+    Returns
+    -------
+    dict: classifier (metric name), areas (metric -> mean), smallest_difference.
+
+    Examples
+    --------
+    >>> draws = [{"rf_auroc": 0.6, "hgb_auroc_genes": 0.7}]
+    >>> strongest_details(DrawResults(draws, draws, []), 200)["classifier"]
+    'hgb_auroc_genes'
+    """
+    areas = {name: mean_of(results.values, name) for name in DETECTORS}
+    known = {name: area for name, area in areas.items() if area is not None}
+    return {
+        "classifier": max(known, key=known.__getitem__),
+        "areas": known,
+        "smallest_difference": smallest_difference(n),
+    }
+
+# %% ../../nbs/evaluation/details.ipynb #0bb4faf0
+MOST_GENES = 10
+
+
+def _largest(names: list[str], sizes: np.ndarray, columns: dict[str, np.ndarray]) -> list[dict]:
+    """The genes with the largest `sizes`, as rows of their name and `columns`."""
+    order = np.argsort(-np.nan_to_num(sizes), kind="stable")[:MOST_GENES]
+    return [{"gene": names[i]} | {k: float(x[i]) for k, x in columns.items()} for i in order]
+
+
+def gene_details(real: CellSet, generated: CellSet, names: list[str]) -> dict[str, list[dict]]:
+    """The ten worst genes of two metrics.
+
+    Parameters
+    ----------
+    real, generated : CellSet
+    names : of the genes.
+
+    Returns
+    -------
+    dict: worst_gene (rows of gene, distance, and the shares of cells that express it, generated
+    and real), gene_variance (rows of gene and gap in standard errors; negative: too small).
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> zeros = np.zeros((4, 1))
+    >>> x, y = csr_matrix([[1.0, 2.0]] * 4), csr_matrix([[1.0, 0.0]] * 4)
+    >>> rows = gene_details(CellSet(x, zeros, x > 0), CellSet(y, zeros, y > 0), ["A", "B"])
+    >>> rows["worst_gene"][0]["gene"]
+    'B'
+    """
+    shares = [np.asarray((x.logged != 0).mean(axis=0)).ravel() for x in (generated, real)]
+    kept = np.flatnonzero(np.maximum(*shares) >= 0.1)
+    own = [names[i] for i in kept]
+    sets = real.logged[:, kept], generated.logged[:, kept]
+    distance = gene_ks(*sets)
+    gap = variance_gaps(*(x.expm1() for x in sets))
+    columns = {"distance": distance, "generated": shares[0][kept], "real": shares[1][kept]}
+    return {
+        "worst_gene": _largest(own, distance, columns),
+        "gene_variance": _largest(own, np.abs(gap), {"gap": gap}),
+    }
+
 # %% ../../nbs/evaluation/details.ipynb #ad869130
 def donor_details(results: DrawResults) -> dict:
     """Success of the membership attack, over all draws and balanced sets.
 
     Returns
     -------
-    dict: tpr_at_1; if donors are known also by_donor (donor -> AUROC) and donor_auroc.
+    dict: tpr_at_1 and tpr_at_01 (true positives at 1 % and 0.1 % false positives, means), each
+    with an interval (low, high) for one more attack; if donors are known also by_donor
+    (donor -> AUROC) and donor_auroc.
 
     Examples
     --------
-    >>> attacks = [{"tpr_at_1": 0.0, "by_donor": {"x": 0.5}, "donor_auroc": None}]
-    >>> donor_details(DrawResults([{"attacks": attacks}], [], []))
-    {'tpr_at_1': 0.0, 'by_donor': {'x': 0.5}, 'donor_auroc': None}
+    >>> attacks = [{"tpr_at_1": 0.2, "tpr_at_01": 0.0, "by_donor": {"x": 0.5}, "donor_auroc": None}]
+    >>> found = donor_details(DrawResults([{"attacks": attacks}], [], []))
+    >>> found["tpr_at_1"], found["tpr_at_1_interval"], found["by_donor"]
+    (0.2, [0.2, 0.2], {'x': 0.5})
     """
     attacks = [attack for result in results.values for attack in result["attacks"]]
-    found = {"tpr_at_1": mean_of(attacks, "tpr_at_1")}
+    found = {}
+    for rate in ("tpr_at_1", "tpr_at_01"):
+        found[rate] = mean_of(attacks, rate)
+        found[f"{rate}_interval"] = list(interval([attack[rate] for attack in attacks], (0, 1)))
     if "by_donor" not in attacks[0]:
         return found
     donors = natsorted({donor for attack in attacks for donor in attack["by_donor"]})
@@ -120,7 +194,7 @@ def duplicate_details(plan: EvaluationPlan) -> dict:
     >>> from scgan_nb.evaluation.preparation import prepare
     >>> from scgan_nb.evaluation.settings import EvaluationSettings
     >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
-    >>> plan = prepare(aligned, EvaluationSettings(only=["near_duplicate_share"], repeats=2))
+    >>> plan = prepare(aligned, EvaluationSettings(only=["nndr"], fit_on="train"))
     >>> details = duplicate_details(plan)
     >>> details["found"], details["searched"], len(details["pairs"])
     (0, 60, 0)
@@ -149,6 +223,19 @@ def duplicate_details(plan: EvaluationPlan) -> dict:
     }
 
 # %% ../../nbs/evaluation/details.ipynb #435874d3
+def _gene_details(found: dict[str, Metric], plan: EvaluationPlan) -> dict[str, list[dict]]:
+    "`gene_details` of the metrics in `found`, with genes by symbol where these are known."
+    wanted = [name for name in ("worst_gene", "gene_variance") if name in found]
+    if not wanted:
+        return {}
+    names = plan.aligned.generated.genes
+    if names is None:
+        names = [str(i) for i in range(plan.generated.logged.shape[1])]
+    symbols = plan.aligned.symbols
+    rows = gene_details(plan.holdout, plan.generated, [symbols.get(k, k) for k in names])
+    return {name: rows[name] for name in wanted}
+
+
 def add_details(found: dict[str, Metric], results: DrawResults, plan: EvaluationPlan) -> None:
     """Fill `details` of all metrics in `found`, in place.
 
@@ -169,6 +256,8 @@ def add_details(found: dict[str, Metric], results: DrawResults, plan: Evaluation
     if "rf_auroc" in has_value:
         curves = roc_details(results, plan.context.trees)
         has_value["rf_auroc"].details |= curves
+    if "strongest_auroc" in has_value:
+        has_value["strongest_auroc"].details |= strongest_details(results, plan.n)
     if "membership_auroc" in has_value:
         has_value["membership_auroc"].details |= donor_details(results)
     if "label_share" in has_value:
@@ -176,6 +265,12 @@ def add_details(found: dict[str, Metric], results: DrawResults, plan: Evaluation
         has_value["label_share"].details |= shares
     if "label_agreement" in has_value:
         has_value["label_agreement"].details["confusion"] = confusion_details(results)
+    for name, rows in _gene_details(has_value, plan).items():
+        has_value[name].details["genes"] = rows
+    if "repeat_share" in has_value:
+        repeated = int(repeated_cells(plan.generated.logged).sum())
+        counted = {"found": repeated, "searched": plan.generated.n}
+        has_value["repeat_share"].details |= counted
     if "near_duplicate_share" in found and plan.train is not None:
         found["near_duplicate_share"].details |= duplicate_details(plan)
     for name in metrics_with(list(has_value), balanced=True):

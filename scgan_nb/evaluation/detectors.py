@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 # %% auto #0
-__all__ = ['GENE_DETECTORS', 'DETECTORS', 'gene_detectors', 'strongest']
+__all__ = ['GENE_DETECTORS', 'DETECTORS', 'gene_detectors', 'strongest', 'smallest_difference']
 
 # %% ../../nbs/evaluation/detectors.ipynb #cdd97673
 GENE_DETECTORS = ("rf_auroc_genes", "hgb_auroc_genes", "logistic_auroc_genes")
@@ -100,3 +100,25 @@ def strongest(found: dict[str, float]) -> float:
     """
     areas = [found[name] for name in DETECTORS if name in found]
     return max(areas, default=float("nan"))
+
+# %% ../../nbs/evaluation/detectors.ipynb #3113ffd3
+def smallest_difference(n: int) -> float:
+    """Smallest difference of an area from 0.5 that `n` cells a side show in four of five draws.
+
+    Parameters
+    ----------
+    n : cells a side.
+
+    Returns
+    -------
+    At a significance of 5 %, two-sided; at most 0.5.
+
+    Examples
+    --------
+    >>> round(smallest_difference(200), 3), round(smallest_difference(1000), 3)
+    (0.081, 0.036)
+    """
+    from scipy.stats import norm
+
+    error = np.sqrt((2 * n + 1) / (12 * n**2))
+    return float(min(0.5, (norm.ppf(0.975) + norm.ppf(0.8)) * error))

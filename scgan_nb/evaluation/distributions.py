@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['gene_ks', 'ks', 'mean_variance', 'genes_per_cell', 'energy', 'sliced_wasserstein', 'rf_roc']
+__all__ = ['gene_ks', 'ks', 'worst_gene', 'variance_gaps', 'gene_variance', 'mean_variance', 'genes_per_cell', 'energy',
+           'sliced_wasserstein', 'rf_roc']
 
 # %% ../../nbs/evaluation/distributions.ipynb #9e422ab7
 def _block_ks(real, generated) -> np.ndarray:
@@ -80,6 +81,12 @@ def gene_ks(real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix) -
     return np.concatenate([_block_ks(real[:, genes], generated[:, genes]) for genes in blocks])
 
 # %% ../../nbs/evaluation/distributions.ipynb #79399932
+def _expressed_genes(first, second, min_share: float) -> np.ndarray:
+    """Genes that at least `min_share` of the cells of either set express, int [genes]."""
+    shares = [np.asarray((x != 0).mean(axis=0)).ravel() for x in (first, second)]
+    return np.flatnonzero(np.maximum(*shares) >= min_share)
+
+
 def ks(
     real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, min_share: float = 0.1
 ) -> float:
@@ -99,11 +106,93 @@ def ks(
     >>> ks(np.array([[1.0, 0.0], [2.0, 0.0]]), np.array([[2.0, 0.0], [3.0, 0.0]]))
     0.5
     """
-    shares = [np.asarray((x != 0).mean(axis=0)).ravel() for x in (generated, real)]
-    genes = np.flatnonzero(np.maximum(*shares) >= min_share)
+    genes = _expressed_genes(generated, real, min_share)
     if not len(genes):
         return float("nan")
     return float(gene_ks(real[:, genes], generated[:, genes]).mean())
+
+# %% ../../nbs/evaluation/distributions.ipynb #46702354
+def worst_gene(
+    real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, min_share: float = 0.1
+) -> float:
+    """Largest `gene_ks` among the genes that are expressed in enough cells.
+
+    Parameters
+    ----------
+    real, generated : see `gene_ks`.
+    min_share : share of the cells of either set that must express a gene.
+
+    Returns
+    -------
+    0 is best, 1 is worst; NaN if no gene is expressed in enough cells.
+
+    Examples
+    --------
+    >>> worst_gene(np.array([[1.0, 5.0], [2.0, 6.0]]), np.array([[1.0, 0.0], [2.0, 0.0]]))
+    1.0
+    """
+    genes = _expressed_genes(generated, real, min_share)
+    if not len(genes):
+        return float("nan")
+    return float(gene_ks(real[:, genes], generated[:, genes]).max())
+
+# %% ../../nbs/evaluation/distributions.ipynb #d231bec9
+def _log_variances(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log variance of each column, and the square of its standard error."""
+    centred = x - x.mean(axis=0)
+    variance = np.maximum((centred**2).mean(axis=0), 1e-12)
+    kurtosis = (centred**4).mean(axis=0) / variance**2
+    return np.log(variance), np.maximum(kurtosis - 1, 0.1) / len(x)
+
+
+def variance_gaps(real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix) -> np.ndarray:
+    """Difference of log variances, generated minus real, in standard errors, float [genes].
+
+    Parameters
+    ----------
+    real, generated : CSR or dense [cells, genes], linear values at equal library size.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(200, 1))
+    >>> variance_gaps(x, x).tolist(), bool(variance_gaps(x, x / 2)[0] < -5)
+    ([0.0], True)
+    """
+    first, second = (
+        _log_variances(np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64))
+        for x in (generated, real)
+    )
+    return (first[0] - second[0]) / np.sqrt(first[1] + second[1])
+
+
+def gene_variance(
+    real: np.ndarray | csr_matrix,
+    generated: np.ndarray | csr_matrix,
+    min_share: float = 0.1,
+    limit: float = 2.5,
+) -> float:
+    """Share of genes whose variances differ by more than `limit` standard errors.
+
+    Parameters
+    ----------
+    real, generated : see `variance_gaps`.
+    min_share : share of the cells of either set that must express a gene.
+    limit : in standard errors.
+
+    Returns
+    -------
+    0 is best, 1 is worst; NaN if no gene is expressed in enough cells.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(200, 4))
+    >>> gene_variance(x, x * [1, 1, 1, 0.3])
+    0.25
+    """
+    genes = _expressed_genes(generated, real, min_share)
+    if not len(genes):
+        return float("nan")
+    return float((np.abs(variance_gaps(real[:, genes], generated[:, genes])) > limit).mean())
 
 # %% ../../nbs/evaluation/distributions.ipynb #61458b6b
 def _mean_dispersion(x) -> tuple[np.ndarray, np.ndarray]:

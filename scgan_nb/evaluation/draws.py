@@ -108,7 +108,7 @@ def draw_all_cells(plan: EvaluationPlan, repeat: int) -> Draw:
     >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
     >>> draw = draw_all_cells(plan, repeat=0)
     >>> draw.real.n, draw.other_real.n, draw.generated.n
-    (60, 60, 60)
+    (50, 50, 50)
     """
     settings, n, holdout, train = plan.settings, plan.n, plan.holdout, plan.train
     rng = np.random.default_rng([settings.seed, 2, repeat])
@@ -181,12 +181,13 @@ def label_sizes(plan: EvaluationPlan) -> dict[str, int]:
     >>> from scgan_nb.evaluation.preparation import prepare
     >>> from scgan_nb.evaluation.settings import EvaluationSettings
     >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
-    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], fit_on="train"))
     >>> label_sizes(plan)
     {'CD4 T cells': 31}
     """
     of_generated, of_holdout = plan.generated.labels, plan.holdout.labels
-    if of_generated is None or not names_within_labels(plan):
+    wanted = plan.settings.within_labels and names_within_labels(plan)
+    if of_generated is None or not wanted:
         return {}
     most = min(plan.n, MOST_OF_LABEL)
     sizes = {
@@ -315,7 +316,7 @@ def forest_work(plan: EvaluationPlan) -> int:
     >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
     >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
     >>> forest_work(plan)
-    33100
+    25000
     """
     settings = plan.settings
     for_all = settings.repeats * settings.forest_trees * plan.n

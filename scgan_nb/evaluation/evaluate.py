@@ -5,20 +5,23 @@
 # %% ../../nbs/evaluation/evaluate.ipynb #e0af5154
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from .alignment import AlignedCells, align
 from .details import add_details
 from .draws import count_tasks, draw_tasks, forest_work
+from .metric_table import METRICS
 from .parallel import run_tasks
 from .per_label import add_labels_alone, add_labels_among_all
-from .preparation import EvaluationPlan, prepare
+from .preparation import EvaluationPlan, TooFewCells, prepare
 from .results import Metric
 from .settings import EvaluationSettings
 from .summary import collect_results, summarise_metric
 
 # %% auto #0
-__all__ = ['compute_metrics', 'evaluate_plan']
+__all__ = ['compute_metrics', 'evaluate_plan', 'compute_metrics_of']
 
 # %% ../../nbs/evaluation/evaluate.ipynb #a0819dfc
 def compute_metrics(
@@ -51,7 +54,8 @@ def compute_metrics(
 
     Raises
     ------
-    ValueError for too few cells, an unknown metric, or cells that `align` refuses.
+    ValueError for an unknown metric, an `n` that is too large, or cells that `align` refuses. With
+    too few cells no metric has a value, and each has a note that says how many are needed.
 
     Examples
     --------
@@ -69,9 +73,22 @@ def compute_metrics(
     aligned = holdout
     if not isinstance(holdout, AlignedCells):
         aligned = align(holdout, generated, train, labels_key, **options)
-    return evaluate_plan(prepare(aligned, settings))
+    try:
+        plan = prepare(aligned, settings)
+    except TooFewCells as error:
+        return _nothing_measured(settings, f"not evaluated: {error}")
+    return evaluate_plan(plan)
 
 # %% ../../nbs/evaluation/evaluate.ipynb #d795422e
+def _nothing_measured(settings: EvaluationSettings, note: str) -> dict[str, Metric]:
+    "All metrics without a value, and why."
+    specs = {name: METRICS[name] for name in settings.metric_names}
+    return {
+        name: Metric(name, note=note, n=0, good=spec.good, seed=settings.seed)
+        for name, spec in specs.items()
+    }
+
+
 def _split_options(options: dict) -> tuple[dict, dict]:
     "Options of `align`, and fields of `EvaluationSettings`."
     fields = EvaluationSettings.__dataclass_fields__
@@ -79,12 +96,15 @@ def _split_options(options: dict) -> tuple[dict, dict]:
     return {name: value for name, value in options.items() if name not in fields}, chosen
 
 # %% ../../nbs/evaluation/evaluate.ipynb #18028b70
-def evaluate_plan(plan: EvaluationPlan) -> dict[str, Metric]:
+def evaluate_plan(plan: EvaluationPlan, controls: dict | None = None) -> dict[str, Metric]:
     """Measure everything that a plan asks for, and summarise it.
 
     Parameters
     ----------
     plan : EvaluationPlan
+    controls : dict, optional
+        Results of controls that are known already; those of draws of all cells are added to it.
+        Valid for other generated cells, if real cells, settings and `n` are the same.
 
     Returns
     -------
@@ -100,15 +120,64 @@ def evaluate_plan(plan: EvaluationPlan) -> dict[str, Metric]:
     >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
     >>> found = evaluate_plan(plan)
     >>> list(found), found["ks"].n, 0 < found["ks"].value < 1
-    (['mmd', 'ks'], 60, True)
+    (['mmd', 'ks'], 50, True)
     """
     settings = plan.settings
-    measured = run_tasks(
-        draw_tasks(plan), forest_work(plan), settings.n_jobs, count_tasks(plan), settings.progress
-    )
+    controls = {} if controls is None else controls
+    tasks = (task for task in draw_tasks(plan) if task.key not in controls)
+    total = count_tasks(plan) - len(controls)
+    found = run_tasks(tasks, forest_work(plan), settings.n_jobs, total, settings.progress)
+    measured = controls | found
+    controls |= {
+        (label, kind, repeat): result
+        for (label, kind, repeat), result in found.items()
+        if label is None and kind != "value"
+    }
     results = collect_results(measured, None, settings.repeats)
     found = {name: summarise_metric(name, plan, results) for name in settings.metric_names}
     add_labels_among_all(found, results, plan.label_order)
     add_labels_alone(found, measured, plan)
     add_details(found, results, plan)
     return found
+
+# %% ../../nbs/evaluation/evaluate.ipynb #16869556
+def compute_metrics_of(
+    holdout: Any,
+    generators: Mapping[str, Any],
+    train: Any = None,
+    labels_key: str | None = "cluster",
+    **options: Any,
+) -> dict[str, dict[str, Metric]]:
+    """Evaluate the cells of several generators in the same draws of real cells.
+
+    Parameters
+    ----------
+    holdout, train, labels_key, **options : see `compute_metrics`
+    generators : name -> AnnData, matrix or (matrix, labels)
+        By default, `n` is what all of them allow.
+
+    Returns
+    -------
+    dict: name of a generator -> metric -> Metric
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> holdout, one, two = split_example(150, 60, 80)
+    >>> options = {"labels_key": "cell_type", "only": ["ks"], "repeats": 2}
+    >>> found = compute_metrics_of(holdout, {"one": one, "two": two}, **options)
+    >>> found["one"]["ks"].positive_control == found["two"]["ks"].positive_control
+    True
+    """
+    options, chosen = _split_options(options)
+    settings = EvaluationSettings(**chosen)
+    plans = {}
+    for name, generated in generators.items():
+        aligned = align(holdout, generated, train, labels_key, **options)
+        plans[name] = prepare(aligned, settings)
+    n = min(plan.n for plan in plans.values())
+    controls: dict = {}
+    return {
+        name: evaluate_plan(prepare(plan.aligned, dataclasses.replace(settings, n=n)), controls)
+        for name, plan in plans.items()
+    }

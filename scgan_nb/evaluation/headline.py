@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .results import Metric, like_real_cells
+from .results import Metric
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'headline', 'weakest_metric']
+__all__ = ['QUESTIONS', 'NO_FAULT', 'strict_score', 'headline', 'weakest_metric', 'main_fault']
 
 # %% ../../nbs/evaluation/headline.ipynb #a46f6d63
 QUESTIONS = {
@@ -24,17 +24,66 @@ QUESTIONS = {
         "energy",
         "sliced_wasserstein",
     ),
-    "variety": ("precision", "coverage"),
-    "genes": ("gene_wasserstein", "ks", "mean_variance", "zero_fraction", "genes_per_cell"),
+    "variety": ("precision", "coverage", "repeat_share"),
+    "genes": (
+        "gene_wasserstein",
+        "ks",
+        "worst_gene",
+        "gene_variance",
+        "mean_variance",
+        "zero_fraction",
+        "genes_per_cell",
+        "library_size",
+    ),
     "together": ("correlation",),
     "labels": ("label_share", "label_mix", "label_agreement"),
     "use": ("de_correlation", "de_slope", "tstr", "trts"),
-    "new": ("memorisation_share", "membership_auroc", "near_duplicate_share", "nndr"),
+    "new": ("membership_auroc", "near_duplicate_share", "nndr"),
 }
+
+# %% ../../nbs/evaluation/headline.ipynb #e5ae66c4
+def _chance(metric: Metric) -> float:
+    """Standard deviation of the positive control from draw to draw, from its interval."""
+    from scipy.stats import t
+
+    ends = (metric.positive_control_low, metric.positive_control_high)
+    if metric.repeats < 2 or None in ends:
+        return 0.0
+    half = max(abs(end - metric.positive_control) for end in ends)
+    r = metric.repeats
+    return float(half / t.ppf(0.975, r - 1) / np.sqrt(1 + 1 / r))
+
+
+def strict_score(metric: Metric) -> float | None:
+    """The strict score of a metric, as in the equation above.
+
+    Parameters
+    ----------
+    metric : Metric
+
+    Returns
+    -------
+    0 to 1; None if the metric has no score, or holds by construction.
+
+    Examples
+    --------
+    >>> strict_score(Metric("near_duplicate_share", 0.25, 0.0, 1.0))
+    0.5
+    >>> strict_score(Metric("rf_auroc", 0.5, 0.5, 0.9, good=0.5))
+    1.0
+    """
+    if metric.score is None or metric.details.get("by_construction"):
+        return None
+    allowed = metric.error(metric.positive_control) + 2 * _chance(metric)
+    worst = 0.5 if "auroc" in metric.name else metric.error(metric.negative_control)
+    if worst <= allowed:
+        return None
+    loss = (metric.error(metric.value) - allowed) / (worst - allowed)
+    return float(1 - np.sqrt(np.clip(loss, 0, 1)))
 
 # %% ../../nbs/evaluation/headline.ipynb #a96b199d
 def headline(metrics: Mapping[str, Metric]) -> dict:
-    """One number from the result of `compute_metrics`.
+    """The headline from the result of `compute_metrics`.
 
     Parameters
     ----------
@@ -43,46 +92,45 @@ def headline(metrics: Mapping[str, Metric]) -> dict:
 
     Returns
     -------
-    dict: value (0: a bad generator, 100: real cells; None if no metric has a score), questions
-    (name -> mean score from 0 to 1, or None), weights (metric -> weight; they sum to 1), left_out
-    (metrics of `QUESTIONS` without a score).
+    dict: value (0: a bad generator, 100: real cells; None if no metric has a score), weakest_link
+    (smallest strict score of all, 0 to 100, or None), questions (name -> smallest strict score of
+    its metrics, 0 to 1, or None), scores (metric -> strict score), weights (metric -> weight; the
+    worst metric of each question has one, and they sum to 1), left_out (metrics of `QUESTIONS`
+    without a score).
 
     Examples
     --------
-    >>> precision = Metric("precision", 0.5, 1.0, 0.0, good="higher")
+    >>> precision = Metric("precision", 0.75, 1.0, 0.0, good="higher")
     >>> headline({"precision": precision})["value"]
     50.0
     """
-    scores = {question: _scores(metrics, names) for question, names in QUESTIONS.items()}
-    answered = [question for question, found in scores.items() if found]
-    weights = {
-        name: 1 / len(answered) / len(scores[question])
-        for question in answered
-        for name in scores[question]
-    }
-    value = None
-    if answered:
-        value = float(100 * sum(w * metrics[name].score for name, w in weights.items()))
+    by_question = {question: _scores(metrics, names) for question, names in QUESTIONS.items()}
+    scores = {name: score for found in by_question.values() for name, score in found.items()}
+    worst = {q: min(found, key=found.__getitem__) for q, found in by_question.items() if found}
+    decisive = list(worst.values())
+    weights = {name: (name in decisive) / len(worst) for name in scores}
     every_name = [name for names in QUESTIONS.values() for name in names]
     return {
-        "value": value,
-        "questions": {
-            question: float(np.mean(list(found.values()))) if found else None
-            for question, found in scores.items()
-        },
+        "value": float(100 * np.mean([scores[k] for k in decisive])) if decisive else None,
+        "weakest_link": 100 * min(scores.values()) if scores else None,
+        "questions": {q: scores[worst[q]] if q in worst else None for q in QUESTIONS},
+        "scores": scores,
         "weights": weights,
-        "left_out": [name for name in every_name if name not in weights],
+        "left_out": [name for name in every_name if name not in scores],
     }
 
 # %% ../../nbs/evaluation/headline.ipynb #91f95f8a
 def _scores(metrics: Mapping[str, Metric], names: tuple) -> dict[str, float]:
-    "Scores of the metrics `names` that have one."
-    scores = {name: metrics[name].score for name in names if name in metrics}
+    "Strict scores of the metrics `names` that have one."
+    scores = {name: strict_score(metrics[name]) for name in names if name in metrics}
     return {name: score for name, score in scores.items() if score is not None}
 
 # %% ../../nbs/evaluation/headline.ipynb #2750d6e5
+NO_FAULT = 0.85  # a fiftieth of the way from real cells to the negative control
+
+
 def weakest_metric(metrics: Mapping[str, Metric]) -> str | None:
-    """The metric of the headline with the lowest score; None if all are like real cells.
+    """The metric of the headline with the lowest strict score; None if none is below `NO_FAULT`.
 
     Examples
     --------
@@ -91,6 +139,28 @@ def weakest_metric(metrics: Mapping[str, Metric]) -> str | None:
     >>> weakest_metric({"precision": good, "lisi": Metric("lisi", 1.5, 1.9, 1.0, good="higher")})
     'lisi'
     """
-    weights = headline(metrics)["weights"]
-    worse = [name for name in weights if not like_real_cells(metrics[name])]
-    return min(worse, key=lambda name: metrics[name].score, default=None)
+    return _lowest(headline(metrics)["scores"])
+
+
+def _lowest(scores: dict[str, float]) -> str | None:
+    worse = [name for name, score in scores.items() if score < NO_FAULT]
+    return min(worse, key=lambda name: scores[name], default=None)
+
+
+def main_fault(metrics: Mapping[str, Metric]) -> str | None:
+    """The metric that says best what is wrong; None if no score is below `NO_FAULT`.
+
+    That a classifier finds the cells apart, or that a study finds something else, does not say
+    why. So a metric of another question is named, and one of the questions `apart` and `use` only
+    if no other has a fault.
+
+    Examples
+    --------
+    >>> apart = Metric("rf_auroc", 0.9, 0.5, 1.0, good=0.5)
+    >>> main_fault({"rf_auroc": apart, "ks": Metric("ks", 0.3, 0.1, 1.0)})
+    'ks'
+    """
+    scores = headline(metrics)["scores"]
+    symptoms = QUESTIONS["apart"] + QUESTIONS["use"]
+    specific = {name: x for name, x in scores.items() if name not in symptoms}
+    return _lowest(specific) or _lowest(scores)

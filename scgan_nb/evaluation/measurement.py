@@ -16,11 +16,13 @@ from .cell_sets import CellSet, label_shares
 from .detectors import GENE_DETECTORS, gene_detectors, strongest
 from scgan_nb.evaluation.distributions import (
     energy,
+    gene_variance,
     genes_per_cell,
     ks,
     mean_variance,
     rf_roc,
     sliced_wasserstein,
+    worst_gene,
 )
 from .downstream import de_concordance, label_share, transfer
 from .membership import membership_metrics
@@ -34,7 +36,7 @@ from scgan_nb.evaluation.metrics import (
     precision_recall,
     zero_fraction,
 )
-from .privacy import near_duplicates, nearest_training, nndr
+from .privacy import near_duplicates, nearest_training, nndr, repeated_cells
 
 # %% auto #0
 __all__ = ['MeasurementContext', 'measure_pair']
@@ -129,10 +131,13 @@ def _detector_metrics(
 
 # %% ../../nbs/evaluation/measurement.ipynb #286e9ec5
 def _variety_metrics(names: Collection[str], real: CellSet, generated: CellSet) -> dict:
-    "Precision, recall, density and coverage; recall and coverage per label of the real cells."
+    "Precision, recall, density and coverage, the last two per label too; repeated cells."
+    found: dict = {}
+    if "repeat_share" in names:
+        found["repeat_share"] = float(repeated_cells(generated.logged).mean())
     if {"precision", "recall", "density", "coverage"}.isdisjoint(names):
-        return {}
-    found = precision_recall(real.components, generated.components)
+        return found
+    found |= precision_recall(real.components, generated.components)
     if real.labels is not None:
         found["by_label"] = {
             "recall": _share_by_label(found["recalled"], real.labels),
@@ -162,8 +167,20 @@ def _gene_metrics(
         found["gene_wasserstein"] = gene_wasserstein(real.logged, generated.logged)
     if "ks" in names:
         found["ks"] = ks(real.logged, generated.logged)
-    if "mean_variance" in names:
-        found["mean_variance"] = mean_variance(real.logged.expm1(), generated.logged.expm1())
+    if "worst_gene" in names:
+        found["worst_gene"] = worst_gene(real.logged, generated.logged)
+    return found | _variance_metrics(names, real.logged, generated.logged)
+
+
+def _variance_metrics(names: Collection[str], real: Any, generated: Any) -> dict:
+    "Metrics on variances, of log1p values."
+    found: dict = {}
+    if not {"mean_variance", "gene_variance"}.isdisjoint(names):
+        linear = real.expm1(), generated.expm1()
+        if "mean_variance" in names:
+            found["mean_variance"] = mean_variance(*linear)
+        if "gene_variance" in names:
+            found["gene_variance"] = gene_variance(*linear)
     return found
 
 

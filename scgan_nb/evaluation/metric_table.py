@@ -81,6 +81,7 @@ _CLOUD_METRICS = {
     "density": MetricSpec(1.0, SHUFFLED_GENES, "PCs", _POSITIVE, within_labels=True),
     "recall": MetricSpec("higher", COLLAPSED, "PCs", _SHARE, among_labels=True),
     "coverage": MetricSpec("higher", COLLAPSED, "PCs", _SHARE, among_labels=True),
+    "repeat_share": MetricSpec("lower", COLLAPSED, "log1p", _SHARE),
 }
 
 # %% ../../nbs/evaluation/metric_table.ipynb #ae7e0bfe
@@ -93,6 +94,8 @@ _GENE_METRICS = {
     "centroid_cosine": MetricSpec("lower", COLLAPSED, "log1p", (0, 2)),
     "gene_wasserstein": MetricSpec("lower", COLLAPSED, "log1p", _POSITIVE, within_labels=True),
     "ks": MetricSpec("lower", COLLAPSED, "log1p", _SHARE, within_labels=True),
+    "worst_gene": MetricSpec("lower", COLLAPSED, "log1p", _SHARE),
+    "gene_variance": MetricSpec("lower", COLLAPSED, _LINEAR, _SHARE),
     "mean_variance": MetricSpec("lower", COLLAPSED, _LINEAR, _POSITIVE, within_labels=True),
     "zero_fraction": MetricSpec("lower", COLLAPSED, "expressed or not", _SHARE, within_labels=True),
     "genes_per_cell": MetricSpec(

@@ -147,7 +147,7 @@ def add_labels_alone(found: dict[str, Metric], measured: dict, plan: EvaluationP
     >>> from scgan_nb.evaluation.preparation import prepare
     >>> from scgan_nb.evaluation.settings import EvaluationSettings
     >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
-    >>> plan = prepare(aligned, EvaluationSettings(only=["ks"], repeats=2))
+    >>> plan = prepare(aligned, EvaluationSettings(only=["ks"], repeats=2, fit_on="train"))
     >>> keys = [("CD4 T cells", kind, r) for kind in ("value", "positive_control") for r in (0, 1)]
     >>> found = {"ks": Metric("ks", value=0.1)}
     >>> add_labels_alone(found, {key: {"ks": 0.25} for key in keys}, plan)

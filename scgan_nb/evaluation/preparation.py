@@ -21,13 +21,14 @@ from .metrics import label_classifier
 from .settings import EvaluationSettings, most_cells
 from .spaces import Cells, Space, most_variable_genes
 
+FEWEST_CELLS = 10  # in each set of a draw
 MOST_FITTED = 5_000  # real cells that the space is fitted on
 MOST_SEARCHED = 100_000  # training cells that are searched for originals
 MOST_VARIABLE = 100  # genes whose correlations are compared
 
 # %% auto #0
-__all__ = ['MOST_FITTED', 'MOST_SEARCHED', 'MOST_VARIABLE', 'HoldoutSplit', 'split_holdout', 'cells_per_set', 'large_labels',
-           'EvaluationPlan', 'prepare']
+__all__ = ['FEWEST_CELLS', 'MOST_FITTED', 'MOST_SEARCHED', 'MOST_VARIABLE', 'HoldoutSplit', 'split_holdout', 'TooFewCells',
+           'cells_per_set', 'large_labels', 'EvaluationPlan', 'prepare']
 
 # %% ../../nbs/evaluation/preparation.ipynb #c1ffb887
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _subset(cells: Cells, rows: np.ndarray) -> Cells:
 
 # %% ../../nbs/evaluation/preparation.ipynb #dae87063
 def split_holdout(
-    aligned: AlignedCells, fit_on: str = "train", rng: np.random.Generator | None = None
+    aligned: AlignedCells, fit_on: str = "holdout", rng: np.random.Generator | None = None
 ) -> HoldoutSplit:
     """Set a third of the held-out cells aside, if the space is not fitted on training cells.
 
@@ -76,6 +77,16 @@ def split_holdout(
     return HoldoutSplit(_subset(holdout, aside), _subset(holdout, ~aside), ~aside, True)
 
 # %% ../../nbs/evaluation/preparation.ipynb #516512cc
+class TooFewCells(ValueError):
+    """There are too few cells to measure anything.
+
+    Examples
+    --------
+    >>> isinstance(TooFewCells("3 cells"), ValueError)
+    True
+    """
+
+
 def cells_per_set(
     aligned: AlignedCells, split: HoldoutSplit, n: int | None = None, fast: bool = False
 ) -> int:
@@ -91,9 +102,10 @@ def cells_per_set(
 
     Raises
     ------
+    TooFewCells
+        If there are fewer than 10 generated or 20 held-out cells (30 if some are set aside).
     ValueError
-        If there are fewer than 20 generated or 40 held-out cells (60 if some are set aside), or
-        if `n` is too large.
+        If `n` is too large.
 
     Examples
     --------
@@ -101,14 +113,14 @@ def cells_per_set(
     >>> from scgan_nb.evaluation.alignment import align
     >>> aligned = align(*split_example(60, 40, 50))
     >>> cells_per_set(aligned, split_holdout(aligned))
-    30
+    20
     """
     generated, holdout = aligned.generated.x.shape[0], aligned.holdout.x.shape[0]
     most = min(generated, split.holdout.x.shape[0] // 2)
-    if most < 20:
-        least = 60 if split.set_aside else 40
-        raise ValueError(
-            f"an evaluation needs at least 20 generated and {least} held-out cells, "
+    if most < FEWEST_CELLS:
+        least = (3 if split.set_aside else 2) * FEWEST_CELLS
+        raise TooFewCells(
+            f"an evaluation needs at least {FEWEST_CELLS} generated and {least} held-out cells, "
             f"got {generated} and {holdout}"
         )
     n = min(most, most_cells(fast)) if n is None else n
@@ -214,7 +226,7 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
     >>> aligned = align(*split_example(60, 40, 50), labels_key="cell_type")
     >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"]))
     >>> plan.n, plan.names, plan.generated.components.shape
-    (30, ['mmd', 'ks'], (40, 49))
+    (20, ['mmd', 'ks'], (40, 19))
     """
     rng = np.random.default_rng([settings.seed, 1])
     split = split_holdout(aligned, settings.fit_on, rng)

@@ -50,7 +50,9 @@ class EvaluationSettings:
     n_jobs : processes, -1 for all cores; the numbers do not depend on it
     progress : show a progress bar
     trees : of a forest; by default `usual_trees(fast)`
-    fit_on : cells that the space is fitted on, "train" or "holdout"
+    fit_on : cells that the space is fitted on: "holdout", a third of the held-out cells that is set
+        aside, or "train"
+    within_labels : also measure within each label
 
     Raises `ValueError` for an unknown metric, fewer than 2 repeats, or another `fit_on`.
 
@@ -71,7 +73,8 @@ class EvaluationSettings:
     n_jobs: int = -1
     progress: bool = False
     trees: int | None = None
-    fit_on: str = "train"
+    fit_on: str = "holdout"
+    within_labels: bool = True
 
     def __post_init__(self):
         _check(self)

@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..evaluation.headline import QUESTIONS, headline, weakest_metric
+from ..evaluation.headline import QUESTIONS, headline, main_fault, weakest_metric
 from ..evaluation.results import Metric
 from .label_tables import label_entries, labels_too_small
 from .rendering import save_pair
@@ -48,16 +48,17 @@ def metric_table(metrics: dict[str, Metric]) -> str:
 
 # %% ../../nbs/reporting/report.ipynb #9c12a65a
 def headline_terms(metrics: dict[str, Metric]) -> dict[str, dict]:
-    """metric -> {question, weight, score} for all metrics of the headline.
+    """metric -> {question, weight, strict score} for all metrics of the headline.
 
-    A metric that could not be evaluated has weight 0 and score None.
+    The worst metric of a question has its weight. A metric that could not be evaluated has weight 0
+    and score None.
     """
-    weights = headline(metrics)["weights"]
+    found = headline(metrics)
     return {
         name: {
             "question": question,
-            "weight": weights.get(name, 0.0),
-            "score": metrics[name].score if name in weights else None,
+            "weight": found["weights"].get(name, 0.0),
+            "score": found["scores"].get(name),
         }
         for question, names in QUESTIONS.items()
         for name in names
@@ -82,8 +83,18 @@ class MetricTables:
 
     @property
     def weakest(self) -> str | None:
-        """The metric of the headline with the lowest score; None if all are like real cells."""
+        """The metric of the headline with the lowest strict score; None if none has a fault."""
         return weakest_metric(self.metrics)
+
+    @property
+    def weakest_link(self) -> float | None:
+        """The smallest strict score, 0 to 100; None if nothing was evaluated."""
+        return headline(self.metrics)["weakest_link"]
+
+    @property
+    def fault(self) -> str | None:
+        """The metric that says best what is wrong, see `main_fault`."""
+        return main_fault(self.metrics)
 
     @property
     def terms(self) -> dict[str, dict]:
@@ -118,6 +129,8 @@ def report_text(report: Report) -> str:
     """A report as a text table: its headline, the sizes, and a line for each metric."""
     score = "not evaluated" if report.headline is None else f"{report.headline:.0f} of 100"
     weakest = "" if report.weakest is None else f"weakest: {title_of(report.weakest)}"
+    if weakest:
+        weakest += f" ({report.weakest_link:.0f}); fault: {title_of(report.fault)}"
     about = [weakest, report.about.get("sizes"), report.about.get("drawn")]
     head = [f"{report.title}: {score}", *about]
     return "\n".join([line for line in head if line] + [metric_table(report.metrics)])
@@ -139,7 +152,7 @@ def find_picture(pictures: list[dict], key: str) -> Image:
     return Image(found[key], width=700)
 
 # %% ../../nbs/reporting/report.ipynb #aa17e498
-REPORT_SCHEMA = 3
+REPORT_SCHEMA = 4
 
 
 def report_values(report: Report) -> dict:
@@ -148,7 +161,9 @@ def report_values(report: Report) -> dict:
     return {
         "schema": REPORT_SCHEMA,
         "headline": report.headline,
+        "weakest_link": report.weakest_link,
         "weakest": report.weakest,
+        "fault": report.fault,
         "questions": headline(report.metrics)["questions"],
         "terms": report.terms,
         "metrics": {name: m.to_dict() | {"verdict": verdict(m)} for name, m in metrics},
@@ -177,7 +192,7 @@ class Report(MetricTables):
     --------
     >>> report = Report({"mmd": Metric("mmd", 0.2, 0.1, 1.1)})
     >>> round(report.headline)
-    90
+    68
     """
 
     notes: list[str] = dataclasses.field(default_factory=list)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ..evaluation.headline import QUESTIONS, headline, weakest_metric
+from ..evaluation.detectors import smallest_difference
+from ..evaluation.headline import QUESTIONS, headline, main_fault
 from ..evaluation.protocols.runner import PROTOCOLS
 from ..evaluation.results import Metric
 from .label_tables import FEW, label_rows, poorly_covered, too_small_sentences
@@ -19,10 +20,12 @@ from scgan_nb.reporting.rendering import (
     versions_line,
 )
 from scgan_nb.reporting.words import (
+    ADVICE,
     SECTIONS,
     VERDICTS,
     direction,
     number,
+    overall_verdict,
     question_of,
     sample_and_space,
     title_of,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['metric_row', 'metric_groups', 'question_rows', 'good_and_bad', 'signs_of_copies', 'copies_section', 'protocol_table',
-           'confusion_table', 'headline_values', 'render_report', 'render_compact']
+           'confusion_table', 'fault_words', 'few_cells_sentence', 'headline_values', 'render_report', 'render_compact']
 
 # %% ../../nbs/reporting/report_page.ipynb #84d2fff6
 def _bar(m: Metric) -> dict:
@@ -104,15 +107,19 @@ def question_rows(report: Report) -> list[dict]:
         weight = sum(found["weights"].get(name, 0) for name in QUESTIONS[section])
         row = {"title": title, "weight": f"{100 * weight:.1f} %"}
         row["percent"] = None if score is None else f"{100 * score:.0f}"
-        row["terms"] = [_score_in_words(name, report.metrics[name]) for name in names]
+        strict = found["scores"]
+        names.sort(key=lambda name: strict.get(name, 2))
+        row["terms"] = [
+            _score_in_words(name, report.metrics[name], strict.get(name)) for name in names
+        ]
         rows.append(row)
     return rows
 
 
-def _score_in_words(name: str, m: Metric) -> str:
-    if m.score is None:
+def _score_in_words(name: str, m: Metric, strict: float | None) -> str:
+    if strict is None:
         return f"{title_of(name)}: {verdict(m)}"
-    return f"{title_of(name)} {100 * m.score:.0f}"
+    return f"{title_of(name)} {100 * strict:.0f}"
 
 # %% ../../nbs/reporting/report_page.ipynb #97e6d0ca
 def _bad_line(name: str, m: Metric) -> tuple[str, str]:
@@ -139,9 +146,9 @@ def good_and_bad(report: Report) -> list[tuple[str, list[tuple[str, str]]]]:
     by_word: dict[str, list[str]] = {word: [] for word in VERDICTS}
     for name, m in report.metrics.items():
         by_word[verdict(m)].append(name)
-    metrics, weights = report.metrics, headline(report.metrics)["weights"]
+    metrics, strict = report.metrics, headline(report.metrics)["scores"]
     bad = by_word["off"] + by_word["far off"]
-    bad.sort(key=lambda name: (name not in weights, metrics[name].score))
+    bad.sort(key=lambda name: (name not in strict, strict.get(name, metrics[name].score)))
     good = [line for word in VERDICTS[:2] for line in _titles_line(word, by_word[word])]
     unknown = [
         line
@@ -173,13 +180,23 @@ def _duplicates_sentence(details: dict) -> str:
     return sentence
 
 
+def _repeats_sentence(details: dict) -> str:
+    return (
+        f"Of all {details['searched']:,} generated cells, {details['found']:,} have exactly the "
+        "values of another generated cell."
+    )
+
+
 def _membership_sentences(details: dict) -> list[str]:
     sentences = []
-    if "tpr_at_1" in details:
-        share = f"{100 * details['tpr_at_1']:.1f} %"
+    for rate, allowed in (("tpr_at_1", "1 %"), ("tpr_at_01", "0.1 %")):
+        if rate not in details:
+            continue
+        low, high = details.get(f"{rate}_interval", (details[rate], details[rate]))
         sentences.append(
-            "An attacker who may be wrong about 1 % of the unseen cells names "
-            f"{share} of the training cells (1 % by chance)."
+            f"An attacker who may be wrong about {allowed} of the unseen cells names "
+            f"{100 * details[rate]:.1f} % of the training cells ({allowed} by chance; interval "
+            f"{100 * low:.1f} % to {100 * high:.1f} %)."
         )
     if details.get("donor_auroc") is not None:
         auroc = number(details["donor_auroc"])
@@ -202,13 +219,16 @@ def signs_of_copies(report: Report) -> list[str]:
 def copies_section(report: Report) -> dict | None:
     """rows, lines, pairs, donors and pictures of the section; None without training cells."""
     metrics = report.metrics
-    names = [k for k in QUESTIONS["new"] if k in metrics and metrics[k].value is not None]
+    on_copies = ("memorisation_share", *QUESTIONS["new"])
+    names = [k for k in on_copies if k in metrics and metrics[k].value is not None]
     if not names:
         return None
     details = {name: metrics[name].details for name in names}
     duplicates = details.get("near_duplicate_share", {})
+    repeats = metrics["repeat_share"].details if "repeat_share" in metrics else {}
     membership = details.get("membership_auroc", {})
     lines = [_duplicates_sentence(duplicates)] if "found" in duplicates else []
+    lines += [_repeats_sentence(repeats)] if "found" in repeats else []
     pictures = [p for p in report.pictures if p.get("key") == "pairs"]
     return {
         "rows": [metric_row(name, metrics[name]) for name in names],
@@ -285,20 +305,73 @@ def confusion_table(report: Report) -> dict | None:
     lines = [(label, [100 * v / sum(row) for v in row]) for label, row in rows if sum(row)]
     return {"labels": table["labels"], "lines": lines}
 
-# %% ../../nbs/reporting/report_page.ipynb #fe753534
-def _weakest_words(report: Report) -> dict | None:
-    """Title, score, verdict and values of the weakest metric."""
-    name = weakest_metric(report.metrics)
-    if name is None:
-        return None
+# %% ../../nbs/reporting/report_page.ipynb #9c9876ac
+def _metric_words(report: Report, name: str) -> dict:
+    """Title, strict score, verdict and values of a metric."""
     m = report.metrics[name]
     return {
         "title": title_of(name),
-        "percent": f"{100 * m.score:.0f}",
+        "percent": f"{100 * headline(report.metrics)['scores'][name]:.0f}",
         "verdict": verdict(m),
         "value": number(m.value),
         "positive_control": number(m.positive_control),
     }
+
+
+def _gene_sentence(m: Metric) -> str:
+    """The first genes in the details of a metric on genes."""
+    rows = m.details.get("genes", [])[:3]
+    if not rows:
+        return ""
+    if "distance" in rows[0]:
+        words = [
+            f"{row['gene']} (distance {number(row['distance'])}; {100 * row['generated']:.0f} % of "
+            f"generated and {100 * row['real']:.0f} % of real cells express it)"
+            for row in rows
+            if row["distance"] >= 0.7 * rows[0]["distance"]
+        ]
+    else:
+        words = [f"{r['gene']} (too {'small' if r['gap'] < 0 else 'large'})" for r in rows]
+    return f"Worst: {', '.join(words)}."
+
+
+def fault_words(report: Report) -> dict | None:
+    """The fault that explains most: a metric in words, genes, and what to do; None if none."""
+    name = main_fault(report.metrics)
+    if name is None:
+        return None
+    words = _metric_words(report, name)
+    genes = _gene_sentence(report.metrics[name])
+    return words | {"genes": genes, "advice": ADVICE[name]}
+
+
+def few_cells_sentence(report: Report) -> str:
+    """What so few cells cannot show; empty if there are 100 or more in a draw."""
+    n = report.about.get("n") or next((m.n for m in report.metrics.values() if m.n), None)
+    if n is None or n >= 100:
+        return ""
+    limit = smallest_difference(n) if n else 0.5
+    unjudged = [title_of(name) for name, m in report.metrics.items() if m.score is None]
+    sentence = (
+        f"With {n:,} cells a side, a classifier must reach an area of {0.5 + limit:.2f} before it "
+        "can be told from guessing: smaller differences, single genes and rare labels cannot be "
+        "judged, and a high score says little."
+    )
+    return sentence + (f" Without a score: {', '.join(unjudged)}." if unjudged else "")
+
+# %% ../../nbs/reporting/report_page.ipynb #c01b3a92
+def _strongest_sentence(m: Metric | None) -> str:
+    """The strongest classifier, and what so many cells can show."""
+    if m is None or m.value is None:
+        return ""
+    sentence = (
+        f"Strongest classifier: AUROC {number(m.value)} "
+        f"(other real cells {number(m.positive_control)}; 0.5: it can only guess)."
+    )
+    limit = m.details.get("smallest_difference")
+    if limit is None:
+        return sentence
+    return f"{sentence} So many cells show differences from 0.5 of {limit:.2f} or more."
 
 
 def headline_values(report: Report) -> dict:
@@ -310,9 +383,14 @@ def headline_values(report: Report) -> dict:
     ]
     return {
         "headline": report.headline,
-        "weakest": _weakest_words(report),
+        "verdict": overall_verdict(report.headline),
+        "weakest_link": found["weakest_link"],
+        "weakest": None if report.weakest is None else _metric_words(report, report.weakest),
+        "fault": fault_words(report),
+        "strongest": _strongest_sentence(report.metrics.get("strongest_auroc")),
+        "few_cells": few_cells_sentence(report),
         "questions_number": sum(v is not None for v in found["questions"].values()),
-        "metrics_number": len(found["weights"]),
+        "metrics_number": len(found["scores"]),
         "left_out": [title_of(name) for name in found["left_out"]],
         "poorly_covered": missing,
         "signs_of_copies": signs_of_copies(report),

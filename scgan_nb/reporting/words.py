@@ -10,8 +10,8 @@ import re
 from ..evaluation.results import Metric, like_real_cells
 
 # %% auto #0
-__all__ = ['SECTIONS', 'WORDS', 'VERDICTS', 'TOO_FEW', 'title_of', 'question_of', 'verdict', 'number', 'direction',
-           'sample_and_space']
+__all__ = ['SECTIONS', 'WORDS', 'ADVICE', 'VERDICTS', 'TOO_FEW', 'title_of', 'question_of', 'overall_verdict', 'verdict',
+           'number', 'direction', 'sample_and_space']
 
 # %% ../../nbs/reporting/words.ipynb #4e9706f2
 SECTIONS = {
@@ -90,6 +90,10 @@ WORDS |= {
         "Is there a generated cell near each real cell? Low: a kind of cell is missing.",
     ),
     "recall": ("Recall", "Does each real cell lie where generated cells are?"),
+    "repeat_share": (
+        "Repeated cells",
+        "How many generated cells have exactly the values of another generated cell?",
+    ),
     "density": (
         "Density",
         "Are generated cells in as dense places as real ones? Above 1: they crowd in the middle.",
@@ -103,6 +107,8 @@ WORDS |= {
         "Is each gene's distribution right (typical gene, in standard deviations)?",
     ),
     "ks": ("Per-gene KS", "Is each gene's distribution right, at its worst point?"),
+    "worst_gene": ("Worst gene", "How wrong is the gene whose distribution is the most wrong?"),
+    "gene_variance": ("Variance of genes", "For how many genes is the variance wrong?"),
     "mean_variance": ("Mean and variance", "Do genes vary as much as their mean lets expect?"),
     "zero_fraction": ("Silent genes", "Is each gene silent in as many cells?"),
     "genes_per_cell": ("Genes per cell", "Do cells express as many genes?"),
@@ -181,6 +187,48 @@ def question_of(name: str) -> str:
     'Does each real cell lie where generated cells are?'
     """
     return WORDS.get(name, (name, ""))[1]
+
+# %% ../../nbs/reporting/words.ipynb #6bd8bda6
+_TRAIN_ON = "train longer or with more capacity, then look at the next worst question"
+_DEPTHS = "look at the depths that counts were drawn at, and at the noise of the counts"
+_LABELS = "check that both have the same label names, and ask for the real mix of labels"
+_COPIES = "stop earlier or use more training cells; look at the pairs in the section on copies"
+ADVICE = {
+    **dict.fromkeys(("strongest_auroc", "rf_auroc", "mmd", "lisi", "energy"), _TRAIN_ON),
+    "sliced_wasserstein": _TRAIN_ON,
+    "precision": "cells lie where no real cell is: train longer, or lower the noise",
+    "coverage": "kinds of cells are missing: see which, label by label; look for mode collapse",
+    "repeat_share": "cells are repeated: look for mode collapse, or for a seed that is used twice",
+    "gene_wasserstein": "look at the normalisation, and at whether values are logarithms",
+    "ks": "look at the normalisation, and at whether values are logarithms",
+    "worst_gene": "look at this gene: one that is always silent may be lost in a filter",
+    "gene_variance": "the noise of the counts is wrong: draw counts rather than rounding means",
+    "mean_variance": "the noise of the counts is wrong: draw counts rather than rounding means",
+    "zero_fraction": _DEPTHS,
+    "genes_per_cell": _DEPTHS,
+    "library_size": "look at the depths that were asked for; a constant factor is easy to mend",
+    "correlation": "genes do not go together as they should: use more capacity, or train longer",
+    **dict.fromkeys(("label_share", "label_mix", "label_agreement"), _LABELS),
+    **dict.fromkeys(("de_correlation", "de_slope", "tstr", "trts"), _LABELS),
+    **dict.fromkeys(("membership_auroc", "near_duplicate_share", "nndr"), _COPIES),
+}
+
+
+def overall_verdict(value: float | None) -> str:
+    """A headline in words.
+
+    Examples
+    --------
+    >>> overall_verdict(98), overall_verdict(61)
+    ('not told from real cells', 'clearly apart from real cells')
+    """
+    if value is None:
+        return "not evaluated"
+    if value >= 97:
+        return "not told from real cells"
+    if value >= 85:
+        return "close to real cells"
+    return "with faults" if value >= 75 else "clearly apart from real cells"
 
 # %% ../../nbs/reporting/words.ipynb #78c7d7d1
 VERDICTS = (
