@@ -161,7 +161,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or Path
-        Where the result is to be. Missing parent folders are made. A link is followed.
+        Where the result is to be. `~` is the home folder, missing parents are
+        made, a link is followed.
 
     Yields
     ------
@@ -188,7 +189,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     (Path(folder) / "run" / "cells.txt").read_text()
     '60 cells'
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(os.path.expanduser(path)))
     _refuse_full_folder(target)
     owner = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary = target.with_name(f".partial-{owner}-{target.name}")

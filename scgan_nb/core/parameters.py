@@ -28,9 +28,9 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Size = Annotated[int, Field(ge=1)]
 
 # %% auto #0
-__all__ = ['Seed', 'Size', 'Clustering', 'Filtering', 'Split', 'OriginalInput', 'InputDs', 'ModelParams', 'LearningRate',
-           'Optimizer', 'OriginalTraining', 'CountTraining', 'TrainingParams', 'CellNumbers', 'Scaling', 'Preprocessed',
-           'Experiment', 'ExpParam', 'ExperimentFile', 'describe']
+__all__ = ['Seed', 'Size', 'Clustering', 'Filtering', 'Split', 'OriginalInput', 'ReadingInput', 'InputDs', 'ModelParams',
+           'LearningRate', 'Optimizer', 'OriginalTraining', 'CountTraining', 'TrainingParams', 'CellNumbers', 'Scaling',
+           'Preprocessed', 'Experiment', 'ExpParam', 'ExperimentFile', 'describe']
 
 # %% ../../nbs/core/parameters.ipynb #f5864175
 class Clustering(Block):
@@ -106,8 +106,35 @@ class OriginalInput(Block):
         """Counts per training cell, the number at the end of `scale`."""
         return int(self.scale.rsplit("_", 1)[1])
 
+# %% ../../nbs/core/parameters.ipynb #a4d87544
+class ReadingInput(OriginalInput):
+    """How the raw counts are read."""
+
+    layer: str | None = setting(
+        None,
+        "the layer that holds raw counts; null: `counts` if there is one, else X",
+        extension=True,
+    )
+    genome: str | None = setting(
+        None, "which genome of a 10x .h5 file that holds several", extension=True
+    )
+    transpose: bool | None = setting(
+        None,
+        "true: genes are in rows of the raw counts; false: cells are; null: the format or the "
+        "names tell",
+        extension=True,
+    )
+    round: bool = setting(False, "round estimated counts to whole numbers", extension=True)
+    clip: bool = setting(False, "set a few negative values to 0", extension=True)
+
+    @property
+    def read_options(self) -> dict[str, Any]:
+        """How the raw counts are read: keyword arguments of `read`."""
+        names = ("layer", "genome", "transpose", "round", "clip")
+        return {name: getattr(self, name) for name in names}
+
 # %% ../../nbs/core/parameters.ipynb #ad496985
-class _CovariateInput(OriginalInput):
+class _CovariateInput(ReadingInput):
     """The covariates of `InputDs`."""
 
     covariates: list[str] = setting(
@@ -145,24 +172,30 @@ class InputDs(_CovariateInput):
         "the column of obs with the cells' own labels; null: `cluster` when clustering.res is null",
         extension=True,
     )
-    layer: str | None = setting(
+    labels_file: str | None = setting(
         None,
-        "the layer that holds raw counts; null: `counts` if there is one, else X",
+        "csv or tsv with a line for each cell: barcode, label, further columns; cells without a "
+        "label are left out",
+        "path",
         extension=True,
     )
-    genome: str | None = setting(
-        None, "which genome of a 10x .h5 file that holds several", extension=True
+    highly_variable_genes: Size | None = setting(
+        None,
+        "keep only so many highly variable genes, chosen on training cells; null: all",
+        "genes",
+        extension=True,
     )
 
     @model_validator(mode="after")
     def _labels_or_clustering(self) -> InputDs:
         clustering = self.clustering
-        if self.labels_key is not None and clustering.res is not None:
+        own = next((k for k in ("labels_key", "labels_file") if getattr(self, k) is not None), None)
+        if own is not None and clustering.res is not None:
             if "res" in clustering.model_fields_set:
                 raise ValueError(
-                    f"labels_key is {self.labels_key!r} but clustering.res is "
+                    f"{own} is {getattr(self, own)!r} but clustering.res is "
                     f"{clustering.res:g}; write clustering.res null to use the cells' own labels, "
-                    "or leave labels_key out to cluster them"
+                    f"or leave {own} out to cluster them"
                 )
             clustering.res = None
         return self
@@ -171,6 +204,11 @@ class InputDs(_CovariateInput):
     def labels_column(self) -> str | None:
         """The column of obs to take labels from, or None when the cells are to be clustered."""
         return None if self.clustering.res is not None else self.labels_key or "cluster"
+
+    @property
+    def read_options(self) -> dict[str, Any]:
+        """How the raw counts are read: keyword arguments of `read`."""
+        return super().read_options | {"labels_file": self.labels_file}
 
 # %% ../../nbs/core/parameters.ipynb #99b3977f
 class ModelParams(Block):

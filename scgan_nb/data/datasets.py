@@ -20,6 +20,7 @@ from scgan_nb.data.downloads import (
     fetch,
     unpack_tenx,
 )
+from .labels_file import add_labels
 from .readers import convert, read
 
 if TYPE_CHECKING:
@@ -150,10 +151,17 @@ def brain_small(cache: str | os.PathLike[str] | None = None) -> AnnData:
     """
     return read_dataset("brain_small", cache)
 
+# %% ../../nbs/data/datasets.ipynb #ef5e75c0
+def _found(name: str | os.PathLike[str], near: str | os.PathLike[str]) -> tuple[Path, Path | None]:
+    "A path, and where it exists: here or in `near`."
+    path = Path(name).expanduser()
+    return path, next((p for p in (path, Path(near) / path) if p.exists()), None)
+
 # %% ../../nbs/data/datasets.ipynb #8fb6f77a
 def read_raw(
     raw_input: str | os.PathLike[str],
     near: str | os.PathLike[str] = ".",
+    labels_file: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> AnnData:
     """Raw counts of a path or of a known data set.
@@ -164,8 +172,10 @@ def read_raw(
         A path in any format of `read`, "pbmc3k", or a name in `SOURCES`.
     near : str or Path
         Where a relative path is looked for if it does not exist here.
+    labels_file : str or Path, optional
+        Table of barcodes and labels, as in `read`; a relative path is looked for as `raw_input`.
     **options
-        Options of `read`; for paths only.
+        Further options of `read`; for paths only.
 
     Returns
     -------
@@ -182,13 +192,17 @@ def read_raw(
     >>> read_raw("pbmc3k").shape
     (2700, 13714)
     """
-    path = Path(raw_input).expanduser()
-    found = next((p for p in (path, Path(near) / path) if p.exists()), None)
+    path, found = _found(raw_input, near)
     if found is None and raw_input == "pbmc3k":
-        return pbmc3k()
-    if found is None and raw_input in SOURCES:
-        return read_dataset(raw_input)
-    return read(found or path, **options)
+        counts = pbmc3k()
+    elif found is None and raw_input in SOURCES:
+        counts = read_dataset(raw_input)
+    else:
+        counts = read(found or path, **options)
+    if labels_file is None:
+        return counts
+    path, found = _found(labels_file, near)
+    return add_labels(counts, found or path)
 
 # %% ../../nbs/data/datasets.ipynb #87a78423
 def default_labels_key(raw_input: AnnData | str | os.PathLike[str]) -> str | None:
@@ -221,7 +235,8 @@ def with_known_labels(
     raw_input : AnnData, str or Path
         As in `default_labels_key`.
     given : mapping
-        Name of a setting -> value. A `labels_key` that is not None, or a `res`, is kept.
+        Name of a setting -> value. A `labels_key` or `labels_file` that is not None, or a `res`, is
+        kept.
 
     Examples
     --------
@@ -231,6 +246,7 @@ def with_known_labels(
     {'res': 0.3}
     """
     key = default_labels_key(raw_input)
-    if key is None or given.get("labels_key") is not None or "res" in given:
+    has_own = any(given.get(name) is not None for name in ("labels_key", "labels_file"))
+    if key is None or has_own or "res" in given:
         return dict(given)
     return {**given, "labels_key": key}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .validation import warn_user
+
 if TYPE_CHECKING:
     from pandas import Categorical, DataFrame, Series
 
@@ -44,6 +46,24 @@ def label_text(name: object) -> str:
     return str(name)
 
 # %% ../../nbs/data/labels.ipynb #f31d2e4e
+_MISSING_TEXTS = {"", "nan", "na", "n/a", "none", "null", "<na>"}
+
+
+def _say_doubts(names: list[str], n_cells: int, column: str) -> None:
+    """Warn of labels that look like missing values, and of labels that are names of cells."""
+    odd = [name for name in names if name.strip().lower() in _MISSING_TEXTS]
+    if odd:
+        warn_user(
+            f"obs[{column!r}] has the label {odd[0]!r}, which looks like a missing value; it is "
+            "trained on like any other, so remove these cells or give them a name"
+        )
+    if len(names) == n_cells > 3:
+        warn_user(
+            f"all {n_cells:,} cells have a label of their own in obs[{column!r}]; does the column "
+            "hold names of cells?"
+        )
+
+
 def _ordered_values(values: Series) -> list:
     """The distinct values of a column in label order."""
     import pandas as pd
@@ -103,6 +123,7 @@ def labels_from_column(obs: DataFrame, column: str = "cluster", what: str = "lab
             f"obs[{column!r}] has different {what}s that read the same: {', '.join(repeated)}; "
             "make it a column of text"
         )
+    _say_doubts(names, len(obs), column)
     return pd.Categorical.from_codes(pd.Categorical(values, categories=ordered).codes, names)
 
 # %% ../../nbs/data/labels.ipynb #5a935daa

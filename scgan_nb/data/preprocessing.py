@@ -17,6 +17,7 @@ import numpy as np
 from .. import __version__
 from ..core.fingerprints import fingerprint
 from ..core.parameters import Filtering, InputDs, Preprocessed, Split
+from .cell_files import plain_table
 from .clustering import cluster_cells
 from scgan_nb.data.count_matrices import (
     counts_matrix,
@@ -28,7 +29,7 @@ from .covariates import covariates_from_columns
 from .gene_selection import informative_genes
 from .labels import labels_from_column
 from .splitting import require_training_cells, split_cells
-from .validation import check_counts
+from .validation import check_counts, collected_notes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -140,6 +141,8 @@ def _with_covariates(adata: AnnData, names: list[str]) -> AnnData:
 def _label(adata: AnnData, x: csr_matrix, input_ds: InputDs) -> tuple[Categorical, str]:
     """Labels of all cells, and where they are from."""
     clustering, column = input_ds.clustering, input_ds.labels_column
+    if input_ds.labels_file is not None and input_ds.labels_key is None:
+        column = adata.uns.get("labels_key", column)  # as `add_labels` has found
     if column is not None:
         return labels_from_column(adata.obs, column), f"obs[{column!r}]"
     labels = cluster_cells(x, clustering.res, clustering.method, clustering.seed)
@@ -200,7 +203,8 @@ def _scale(adata: AnnData, kept: _Kept, library_size: int) -> AnnData:
     import anndata
     import pandas as pd
 
-    obs, var = adata.obs.iloc[kept.cells].copy(), adata.var.iloc[kept.genes].copy()
+    obs = plain_table(adata.obs.iloc[kept.cells], "obs")
+    var = plain_table(adata.var.iloc[kept.genes], "var")
     obs["cluster"] = kept.labels
     obs["split"] = pd.Categorical(kept.split, ["train", "valid", "test"])
     obs["n_counts"] = library_sizes(kept.x).astype(np.float32)
@@ -300,7 +304,7 @@ def preprocess(
         `input_ds.library_size`. obs has `cluster` (categorical; the number of a label is the
         position of its category), `split` ("train", "valid", "test"), `n_counts` (counts per cell
         over the kept genes, before scaling) and `n_genes` (kept genes detected in the cell). var
-        has `n_cells`. uns["scgan_nb"] has the settings.
+        has `n_cells`. uns["scgan_nb"] has the settings, and as `notes` what was said of the input.
     block : Preprocessed, see `preprocessed_block`.
 
     Raises
@@ -318,10 +322,13 @@ def preprocess(
     adata = adata.to_memory() if adata.isbacked else adata
     check_counts(adata)
     adata = _with_covariates(adata, input_ds.covariates)
-    kept, labels_from = _select(adata, input_ds, say)
+    with collected_notes() as notes:
+        kept, labels_from = _select(adata, input_ds, say)
     cells = _scale(adata, kept, input_ds.library_size)
     block = preprocessed_block(cells, input_ds)
     cells.uns["scgan_nb"] = _provenance(labels_from, block, input_ds)
+    if notes := [*map(str, adata.uns.get("read_notes", [])), *notes]:
+        cells.uns["scgan_nb"]["notes"] = notes
     say(
         f"{block.train_count:,} training, {block.valid_count:,} validation and "
         f"{block.test_count:,} test cells, {input_ds.library_size:,} counts each"

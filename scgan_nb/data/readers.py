@@ -7,27 +7,44 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.files import atomic_path
-from .anndata_files import counts_from_anndata, read_h5ad_counts, read_zarr_counts
+from scgan_nb.data.anndata_files import (
+    READ_NOTES,
+    counts_from_anndata,
+    matrix_names,
+    read_h5ad_counts,
+    read_zarr_counts,
+)
 from .cell_files import write_cells
 from scgan_nb.data.file_checks import (
+    decompressed_file,
     file_suffix,
+    is_hdf5,
     missing_file_message,
     plain_errors,
     refuse_other_formats,
 )
-from scgan_nb.data.tenx import (
-    MATRIX_NAME,
-    is_tenx_h5,
-    read_tenx_folder,
-    read_tenx_h5,
-    read_tenx_matrix,
-)
+from .gene_names import keep_genes
+from .labels_file import add_labels
+from .matrix_folders import read_matrix, read_matrix_folder
+from .other_hdf5 import is_loom, is_mudata, read_loom_counts, read_mudata_counts
+from .tenx import is_tenx_h5, read_tenx_h5
+from .text_orientation import is_cell_name, is_gene_name, share_of_names
 from .text_tables import read_text_table
-from .validation import ReadError, counts_problem
+from scgan_nb.data.validation import (
+    ReadError,
+    collected_notes,
+    counts_anndata,
+    counts_doubt,
+    counts_problem,
+    repair_counts,
+    warn_user,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,61 +53,87 @@ if TYPE_CHECKING:
 __all__ = ['read', 'convert', 'raw_name']
 
 # %% ../../nbs/data/readers.ipynb #faae0dc2
-def _read_hdf5(path: Path, layer: str | None, genome: str | None) -> AnnData:
-    "Counts of an HDF5 file: 10x or AnnData."
+@dataclass(frozen=True)
+class _Options:
+    """What to read: options of `read`."""
+
+    layer: str | None = None
+    genome: str | None = None
+    transpose: bool | None = None
+
+
+def _read_hdf5(path: Path, options: _Options, source: Path) -> AnnData:
+    "Counts of an HDF5 file of any known kind; `source` is named in messages."
     import h5py
 
     with h5py.File(path, "r") as file:
+        if is_loom(file):
+            return read_loom_counts(file, options.layer, source)
         if is_tenx_h5(file):
-            return read_tenx_h5(file, genome, path)
+            return read_tenx_h5(file, options.genome, source)
+        if is_mudata(file):
+            return read_mudata_counts(file, options.layer, source)
         if not ("obs" in file and "var" in file):
             content = ", ".join(file) or "nothing"
             raise ReadError(
-                f"{path} is neither a 10x nor an AnnData file; at its top it has {content}"
+                f"{source} is no file of 10x, AnnData, MuData or loom; at its top it has {content}"
             )
-    return read_h5ad_counts(path, layer)
+    return _oriented(read_h5ad_counts(path, options.layer, source), source, options)
 
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs")
 
 
-def _read_folder(path: Path, layer: str | None, genome: str | None) -> AnnData:
-    "Counts of a folder: zarr or 10x."
+def _read_folder(path: Path, options: _Options) -> AnnData:
+    "Counts of a folder: zarr, or one with matrices."
     if any((path / mark).exists() for mark in _ZARR_MARKS):
-        return read_zarr_counts(path, layer)
-    return read_tenx_folder(path, genome)
+        return _oriented(read_zarr_counts(path, options.layer), path, options)
+    return read_matrix_folder(path, options.genome, options.transpose)
 
 # %% ../../nbs/data/readers.ipynb #d8d4dac0
-def _read_mtx(path: Path) -> AnnData:
-    "Counts of a matrix of a 10x folder."
-    if not MATRIX_NAME.fullmatch(path.name):
-        raise ReadError(
-            f"{path} must be called matrix.mtx (or ..._matrix.mtx), "
-            "with features.tsv and barcodes.tsv beside it"
-        )
-    return read_tenx_matrix(path)
+_TEXT_SUFFIXES = (".tsv", ".txt", ".csv", ".tab")
 
 
-def _read_path(
-    path: Path, layer: str | None, genome: str | None, transpose: bool | None
-) -> AnnData:
+def _read_path(path: Path, options: _Options) -> AnnData:
     "Counts of a file or folder, by the reader for its format."
     if not path.exists():
         raise FileNotFoundError(missing_file_message(path))
     if path.is_dir():
-        return _read_folder(path, layer, genome)
+        return _read_folder(path, options)
     refuse_other_formats(path)
     suffix = file_suffix(path)
-    if suffix in (".h5ad", ".h5", ".hdf5"):
-        return _read_hdf5(path, layer, genome)
+    if suffix in (".h5ad", ".h5", ".hdf5", ".loom", ".h5mu") or is_hdf5(path):
+        with decompressed_file(path) as plain:
+            return _read_hdf5(plain, options, path)
+    if suffix == ".zarr.zip":
+        return _oriented(read_zarr_counts(path, options.layer), path, options)
     if suffix == ".mtx":
-        return _read_mtx(path)
-    if suffix in (".tsv", ".txt", ".csv", ".tab"):
-        return read_text_table(path, transpose)
+        return read_matrix(path, options.genome, options.transpose)
+    if suffix in _TEXT_SUFFIXES:
+        return read_text_table(path, options.transpose)
     raise ReadError(
-        f"{path} has a suffix that is not known; read takes .h5ad, .zarr, 10x .h5, "
-        "10x matrix folders, .tsv, .csv and .txt (these also .gz)"
+        f"{path} has a suffix that is not known; read takes .h5ad, .zarr, .zarr.zip, .h5, .h5mu, "
+        ".loom, folders with a .mtx, .tsv, .csv and .txt (files also as .gz)"
     )
+
+# %% ../../nbs/data/readers.ipynb #8bee8a24
+def _oriented(adata: AnnData, source: Any, options: _Options) -> AnnData:
+    "An AnnData with cells in rows: turned if the user says so, refused if its names look turned."
+    cells, genes = adata.obs_names, adata.var_names
+    is_right = share_of_names(is_gene_name, genes) > share_of_names(is_gene_name, cells)
+    if options.transpose and not is_right:
+        return counts_anndata(adata.X.T, adata.var, adata.obs, source)
+    is_turned = (
+        share_of_names(is_gene_name, cells) > 0.5
+        and share_of_names(is_gene_name, genes) < 0.1
+        and share_of_names(is_cell_name, genes) > 0.5
+    )
+    if is_turned and options.transpose is None:
+        raise ReadError(
+            f"{source} has names of genes in obs (such as {cells[0]}) and of cells in var (such as "
+            f"{genes[0]}); set transpose to true to exchange them, or to false to keep them"
+        )
+    return adata
 
 # %% ../../nbs/data/readers.ipynb #1293551a
 def read(
@@ -98,37 +141,38 @@ def read(
     *,
     layer: str | None = None,
     genome: str | None = None,
-    check: bool = True,
     transpose: bool | None = None,
+    round: bool = False,
+    clip: bool = False,
+    check: bool = True,
+    labels_file: str | os.PathLike[str] | None = None,
 ) -> AnnData:
     """Read raw counts in any supported format.
 
     Parameters
     ----------
     source : AnnData, str or Path
-        An AnnData, or the path of an .h5ad, .zarr, 10x .h5 (Cell Ranger 2 to 9), 10x folder or its
-        .mtx, or text (.tsv, .csv, .txt, also .gz; a table, or triplets gene, cell, count).
-    layer : str, optional
-        Which matrix of an AnnData: a layer's name, "X" or "raw". Default: `layers["counts"]` if
-        there is one, else X.
-    genome : str, optional
-        Which genome, where a 10x file or folder holds several.
+        See the table above.
+    layer, genome : str, optional
+        Which matrix of an AnnData: a layer's name, "X" or "raw" (default: `layers["counts"]` if
+        there is one, else X; in files of CELLxGENE raw); which of several genomes of a 10x file.
+    transpose : bool, optional
+        True: genes are in rows; False: cells are in rows; None: the format or the names tell.
+    round, clip : bool
+        Round estimated counts to whole numbers; set a few negative values to 0.
     check : bool
         Check that the values are counts (see `check_counts`).
-    transpose : bool, optional
-        Text only. True: genes are in rows; False: cells are in rows; None: guess, with a warning.
+    labels_file : str or Path, optional
+        Table of barcodes and labels (see `add_labels`); cells without a label are left out.
 
     Returns
     -------
     AnnData [cells, genes]
-        A new one: raw counts, CSR float32 (exact up to 2**24); obs and var; names unique.
+        Raw counts, CSR float32; obs, var; names unique; `uns["read_notes"]`: warnings, if any.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
-    ReadError
-        The source cannot be read or holds no counts (a ValueError).
+    FileNotFoundError, ReadError (a ValueError)
 
     Examples
     --------
@@ -136,27 +180,86 @@ def read(
     >>> read(pbmc_example(60, 300)).shape
     (60, 300)
     """
-    name, adata = _counts_of(source, layer, genome, transpose)
-    if check and (problem := counts_problem(adata)):
-        may_have_layers = layer is None and Path(str(name)).suffix in ("", ".h5ad", ".zarr")
-        advice = " If the counts are in a layer or in `raw`, name it with layer=."
-        raise ReadError(f"{name}: {problem}{advice if may_have_layers else ''}")
-    return adata
+    options = _Options(layer, genome, transpose)
+    with collected_notes() as notes:
+        name, adata = _counts_of(source, options)
+        adata = keep_genes(adata, name)
+        _repair(adata, name, clip=clip, round=round)
+        if check:
+            _require_counts(adata, source, name, options)
+        adata = adata if labels_file is None else add_labels(adata, labels_file)
+    return _with_notes(adata, notes)
 
 # %% ../../nbs/data/readers.ipynb #371b9509
-def _counts_of(
-    source: Any, layer: str | None, genome: str | None, transpose: bool | None
-) -> tuple[Any, AnnData]:
+def _counts_of(source: Any, options: _Options) -> tuple[Any, AnnData]:
     "The name of a source for messages, and its counts."
     if hasattr(source, "obs_names"):
-        return "the AnnData", counts_from_anndata(source, layer)
+        name = "the AnnData"
+        return name, _oriented(counts_from_anndata(source, options.layer), name, options)
     if not isinstance(source, (str, os.PathLike)):
         raise ReadError(f"read takes an AnnData or a path, not {type(source).__name__}")
     if re.match(r"[a-z][a-z0-9]+://", str(source)):
         raise ReadError(f"{source} is an address; download the file and give its path")
     path = Path(source).expanduser()
-    with plain_errors(path):
-        return path, _read_path(path, layer, genome, transpose)
+    try:
+        with plain_errors(path):
+            return path, _read_path(path, options)
+    except (ReadError, OSError, MemoryError):
+        raise
+    except Exception as error:  # of a library, about a file that it does not expect
+        raise ReadError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    "The sentence on a file for which a library has no better words."
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return (
+        f"{path} cannot be read ({reason}); is it damaged, or of another kind than its name says?"
+    )
+
+
+def _repair(adata: AnnData, name: Any, *, clip: bool, round: bool) -> None:
+    "As `repair_counts`, with the name of the source in messages."
+    try:
+        repair_counts(adata, clip=clip, round=round)
+    except ReadError as error:
+        raise ReadError(f"{name}: {error}") from None
+
+
+def _with_notes(adata: AnnData, notes: list[str]) -> AnnData:
+    "Counts with all that was said about them, now and when their file was written."
+    found = [*map(str, adata.uns.get(READ_NOTES, [])), *notes]
+    if found:
+        adata.uns[READ_NOTES] = list(dict.fromkeys(found))
+    return adata
+
+# %% ../../nbs/data/readers.ipynb #0af106d5
+def _matrices_with_counts(source: Any, name: Any, options: _Options) -> list[str]:
+    "The matrices of an AnnData that hold counts, besides the one that was taken."
+    is_file = isinstance(name, Path) and (name.is_dir() or name.suffix in (".h5ad", ".h5", ".zip"))
+    if options.layer is not None or (isinstance(name, Path) and not is_file):
+        return []
+    found = []
+    try:
+        for other in matrix_names(name if isinstance(name, Path) else source):
+            _, adata = _counts_of(source, replace(options, layer=other))
+            found += [other] if counts_problem(adata) is None else []
+    except Exception:  # this is only advice; the problem itself is reported
+        return found
+    return found
+
+
+def _require_counts(adata: AnnData, source: Any, name: Any, options: _Options) -> None:
+    "Refuse what is no counts, with a way out if there is one; warn of what may be none."
+    if (problem := counts_problem(adata)) is not None:
+        with collected_notes(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = _matrices_with_counts(source, name, options)
+        choice = " or ".join(f"layer={other!r}" for other in found)
+        advice = f". Whole numbers are in another matrix: choose {choice}" if found else ""
+        raise ReadError(f"{name}: {problem}{advice}")
+    if (doubt := counts_doubt(adata)) is not None:
+        warn_user(f"{name}: {doubt}")
 
 # %% ../../nbs/data/readers.ipynb #0935a4df
 def convert(
@@ -202,7 +305,21 @@ def convert(
     return adata
 
 # %% ../../nbs/data/readers.ipynb #54a466c4
-_RAW_SUFFIXES = (".gz", ".h5ad", ".zarr", ".h5", ".mtx", ".tsv", ".csv", ".txt")
+_RAW_SUFFIXES = (
+    ".gz",
+    ".zip",
+    ".h5ad",
+    ".zarr",
+    ".h5mu",
+    ".h5",
+    ".hdf5",
+    ".loom",
+    ".mtx",
+    ".tsv",
+    ".csv",
+    ".txt",
+    ".tab",
+)
 
 
 def raw_name(raw_input: str | os.PathLike[str]) -> str:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.cell_files import CELL_FORMATS, open_cell_file, plain_table, write_parts
 from ..data.count_matrices import scale_library_sizes
 from ..data.covariates import require_known_values
 from ..data.labels import plan_labels
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from scgan_nb.models.networks import Generator
 
 # %% auto #0
-__all__ = ['CELLS_SCHEMA', 'FORMATS', 'CHUNKS_PER_WRITE', 'PlannedCells', 'plan_cells', 'generate_chunks', 'generate_cells',
-           'require_cell_format', 'open_cell_file', 'append_rows', 'stream_cells']
+__all__ = ['CELLS_SCHEMA', 'CHUNKS_PER_WRITE', 'PlannedCells', 'plan_cells', 'generate_chunks', 'generate_cells',
+           'require_cell_format', 'append_rows', 'stream_cells']
 
 # %% ../../nbs/generation/writing.ipynb #7792f2e3
 CELLS_SCHEMA = 1
@@ -150,7 +150,8 @@ def _without_expression(obs: DataFrame, var: DataFrame, provenance: dict) -> Ann
     "Generated cells whose X is still missing."
     import anndata as ad
 
-    return ad.AnnData(obs=obs, var=var.copy(), uns={"scgan_nb": provenance})
+    tables = {"obs": plain_table(obs), "var": plain_table(var, "var")}
+    return ad.AnnData(**tables, uns={"scgan_nb": provenance})
 
 # %% ../../nbs/generation/writing.ipynb #e92a2023
 def _conditions(
@@ -267,9 +268,6 @@ def generate_cells(planned: PlannedCells, progress: bool = False) -> AnnData:
     return cells
 
 # %% ../../nbs/generation/writing.ipynb #bd5762f4
-FORMATS = (".h5ad", ".zarr")
-
-
 def require_cell_format(path: str | Path) -> Path:
     """The path of a file for cells.
 
@@ -282,37 +280,13 @@ def require_cell_format(path: str | Path) -> Path:
     >>> require_cell_format("cells.h5ad").name
     'cells.h5ad'
     """
-    path = Path(path)
-    if path.suffix not in FORMATS:
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in CELL_FORMATS:
         raise ValueError(f"cannot tell the format of {path.name!r}; end the name in .h5ad or .zarr")
     return path
 
 # %% ../../nbs/generation/writing.ipynb #084d1e9b
 CHUNKS_PER_WRITE = 8
-
-
-@contextmanager
-def open_cell_file(path: Path, suffix: str) -> Iterator:
-    """Open a new HDF5 file (`.h5ad`) or zarr group (`.zarr`) for writing.
-
-    Examples
-    --------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     with open_cell_file(Path(folder) / "cells.h5ad", ".h5ad") as file:
-    ...         file["answer"] = 42
-    ...         list(file)
-    ['answer']
-    """
-    if suffix == ".zarr":
-        import zarr
-
-        yield zarr.open_group(str(path), mode="w")
-        return
-    import h5py
-
-    with h5py.File(path, "w") as file:
-        yield file
 
 # %% ../../nbs/generation/writing.ipynb #6b8d6648
 def append_rows(file: h5py.Group, place: str, matrices: list) -> None:
@@ -384,7 +358,8 @@ def stream_cells(path: str | Path, planned: PlannedCells, progress: bool = False
 
     path = require_cell_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, open_cell_file(temporary, path.suffix) as file:
+    suffix = path.suffix.lower()
+    with atomic_path(path) as temporary, open_cell_file(temporary, suffix) as file:
         _write_chunks(file, planned, generate_chunks(planned, progress))
     return path
 
@@ -392,9 +367,7 @@ def stream_cells(path: str | Path, planned: PlannedCells, progress: bool = False
 def _write_chunks(file, planned: PlannedCells, chunks: Iterator[tuple]) -> None:
     from itertools import islice
 
-    from anndata.io import write_elem
-
-    write_elem(file, "/", planned.cells)
+    write_parts(file, planned.cells)
     while group := list(islice(chunks, CHUNKS_PER_WRITE)):
         append_rows(file, "X", [profiles for profiles, _ in group])
         if planned.with_counts:

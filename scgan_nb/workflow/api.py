@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import numpy as np
 
+from ..core.files import atomic_path, require_writable
 from ..core.parameter_errors import parse
 from ..core.parameters import Experiment, TrainingParams
 from scgan_nb.core.presets import (
@@ -26,9 +27,12 @@ from scgan_nb.core.presets import (
 from ..data.covariates import condition_ids, covariate_levels
 from ..generation.sampling import covariates_of, label_names
 from scgan_nb.workflow.model_files import (
+    MODEL_FILE,
     StoredModel,
     find_processed_cells,
     read_model,
+    require_free_output,
+    require_stored_sizes,
     write_model_folder,
 )
 
@@ -44,8 +48,9 @@ if TYPE_CHECKING:
 __all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
            'current_name', 'history_table', 'describe_model', 'require_changeable', 'split_seed',
            'library_sizes_of_records', 'condition_ids_of', 'conditions_of_records', 'batches_of', 'training_batches',
-           'make_trainer', 'require_own_job', 'note_new_moments', 'require_training', 'provenance', 'start_at_cells',
-           'write_model', 'model_of', 'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data', 'load']
+           'make_trainer', 'require_own_job', 'note_new_moments', 'run_locked', 'require_training', 'provenance',
+           'start_at_cells', 'write_model', 'model_of', 'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data',
+           'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
 _F = TypeVar("_F", bound=Callable)
@@ -241,9 +246,9 @@ class _RealCells(_State):
     def processed(self) -> AnnData | None:
         """The preprocessed real cells; None if they are not known."""
         if isinstance(self._processed, Path):
-            import anndata as ad
+            from scgan_nb.workflow.experiment_folders import read_processed
 
-            self._processed = ad.read_h5ad(self._processed)
+            self._processed = read_processed(self._processed, self.experiment)
         return self._processed
 
     @processed.setter
@@ -495,6 +500,32 @@ def note_new_moments(model: _State) -> None:
         )
         model._moments_saved = True
 
+# %% ../../nbs/workflow/api.ipynb #cbf512e4
+def run_locked(model: ScGAN, trainer: Trainer, progress: bool) -> None:
+    """Train, with the job folder locked if there is one.
+
+    Parameters
+    ----------
+    model : the model that is trained.
+    trainer : its trainer.
+    progress : show a progress bar.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process is training in the folder.
+    """
+    from scgan_nb.workflow.experiment_folders import lock_job
+
+    if trainer.job is None:
+        trainer.run(progress=progress)
+        return
+    require_writable(trainer.job / MODEL_FILE)
+    with lock_job(trainer.job):
+        require_own_job(trainer.job, trainer.step)
+        write_model_folder(trainer.job, model.experiment, model.training_metadata)
+        trainer.run(progress=progress)
+
 # %% ../../nbs/workflow/api.ipynb #886d8626
 class _Training(_WithTrainer):
     "The `train` method."
@@ -530,19 +561,17 @@ class _Training(_WithTrainer):
         """
         if max_steps is not None:
             settings["max_steps"] = max_steps
+        job = None if job is None else Path(job).expanduser()
         require_own_job(job, self.step)
+        used = self.experiment
         trainer = self.prepare(job, on_validation, **settings)
-        end = self.experiment.training.max_steps
-        if trainer.step >= end:
-            warnings.warn(
-                f"{trainer.step:,} steps are done already; give max_steps above that to go on",
-                stacklevel=2,
-            )
+        if trainer.step >= self.experiment.training.max_steps:
+            self.experiment, trainer.settings = used, used.training  # others were not used
+            said = f"{trainer.step:,} steps are done already; give max_steps above that to go on"
+            warnings.warn(said, stacklevel=2)
             return self
         note_new_moments(self)
-        if trainer.job:
-            write_model_folder(trainer.job, self.experiment, self.training_metadata)
-        trainer.run(progress=progress)
+        run_locked(cast(ScGAN, self), trainer, progress)
         return self
 
 # %% ../../nbs/workflow/api.ipynb #a8bc8196
@@ -602,6 +631,8 @@ class _Generation(_Training):
         from scgan_nb.models.count_step import sampler_of
 
         require_training(self, "generate")
+        if path is not None:
+            require_free_output(path, self.experiment)
         asked = {"depth": depth, "counts": counts, "covariates": covariates, "seed": seed}
         models = sampler_of(self.gan), self.training_metadata
         planned = plan_cells(*models, cells_no, provenance=provenance(self), **asked)
@@ -625,9 +656,18 @@ def write_model(model: _State, folder: Path, optimizers: bool) -> None:
     Parameters
     ----------
     model : a trained model.
-    folder : made if necessary.
+    folder : made if necessary; a new one appears complete or not at all.
     optimizers : also write the state of the optimizers.
     """
+    if folder.is_dir() and any(folder.iterdir()):
+        _write_parts(model, folder, optimizers)
+        return
+    with atomic_path(folder) as temporary:
+        _write_parts(model, temporary, optimizers)
+
+
+def _write_parts(model: _State, folder: Path, optimizers: bool) -> None:
+    "Write the files of a model."
     from scgan_nb.training.checkpoints import checkpoints, save_checkpoint
 
     write_model_folder(folder, model.experiment, model.training_metadata)
@@ -667,8 +707,9 @@ class _Storage(_Generation):
         ValueError if the model is not trained.
         """
         require_training(self, "save")
-        write_model(self, Path(folder), optimizers)
-        return Path(folder)
+        folder = Path(folder).expanduser()
+        write_model(self, folder, optimizers)
+        return folder
 
     @classmethod
     def load(cls, path: str | Path, adata: AnnData | str | Path | None = None) -> ScGAN:
@@ -715,8 +756,8 @@ def start_from_counts(
     source = str(adata) if isinstance(adata, (str, Path)) else "AnnData"
     asked = settings.pop("valid_cells")
     settings = settings | {"type": model.kind, "raw_input": source}
-    experiment_of(**settings)  # a mistake in a name is found before the counts are read
-    counts = read(adata, layer=settings["layer"], genome=settings.get("genome"))
+    # a mistake in a name is found before the counts are read
+    counts = read(adata, **experiment_of(**settings).input_ds.read_options)
     settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
     experiment = experiment_of(**settings)
     processed, done = preprocess(counts, experiment.input_ds)
@@ -891,7 +932,7 @@ def prepare_same_data(
         processed = adata
     else:
         settings = experiment.input_ds
-        counts = read(adata, layer=settings.layer, genome=settings.genome)
+        counts = read(adata, **settings.read_options)
         processed, _ = preprocess(counts, settings)
     _require_same_data(experiment, genes, processed)
     return processed
@@ -901,6 +942,8 @@ def _restore_model(stored: StoredModel) -> ScGAN:
     "A model with the weights of a stored one, and its optimizers where they were stored."
     from scgan_nb.training.checkpoints import restore
 
+    if stored.processed is None:  # not of the original program
+        require_stored_sizes(stored)
     model = model_of(stored.experiment, stored.training_metadata)
     state = model.gan.state_by_name()
     model._moments_saved = set(state) <= set(stored.arrays)

@@ -22,7 +22,7 @@ log = logging.getLogger("scgan_nb")
 # %% auto #0
 __all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'add_original_flags', 'add_own_flags', 'parse_cells_no',
            'parse_covariates', 'convert', 'template', 'add_data_flags', 'add_measuring_flags', 'evaluation_options',
-           'evaluate', 'compare', 'reproduce', 'make_parser', 'require_complete', 'run', 'main']
+           'evaluate', 'compare', 'reproduce', 'notebooks', 'make_parser', 'require_complete', 'run', 'main']
 
 # %% ../../nbs/workflow/cli.ipynb #2b1c4cce
 def add_original_flags(parser: argparse.ArgumentParser) -> None:
@@ -164,25 +164,28 @@ def convert(argv: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         "scgan_nb convert",
-        description="Read 10x .h5, a 10x mtx folder, .h5ad, .zarr, tsv or csv, and write .h5ad "
-        "or .zarr.",
+        description="Read counts as programs write them (.h5, .h5ad, .zarr, .loom, .h5mu, folders "
+        "with a .mtx, tsv, csv), and write .h5ad or .zarr.",
     )
     add = parser.add_argument
     add("source")
     add("dest")
     add("--layer", help="layer that holds the counts")
     add("--genome", help="genome, if the file has several")
+    add("--labels-file", metavar="FILE", help="csv or tsv of barcode, label, further columns")
     add(
         "--transpose",
         action=argparse.BooleanOptionalAction,
         default=None,
         help="genes are in rows (or not); default: find out",
     )
+    add("--round", action="store_true", help="round estimated counts to whole numbers")
+    add("--clip", action="store_true", help="set a few negative values to 0")
     given = parser.parse_args(argv)
     from scgan_nb.data.readers import convert
 
-    options = {"layer": given.layer, "genome": given.genome, "transpose": given.transpose}
-    convert(given.source, given.dest, **options)
+    names = ("layer", "genome", "transpose", "round", "clip", "labels_file")
+    convert(given.source, given.dest, **{name: getattr(given, name) for name in names})
 
 # %% ../../nbs/workflow/cli.ipynb #9c8b383d
 def template(argv: list[str]) -> None:
@@ -459,6 +462,30 @@ def reproduce(argv: list[str]) -> None:
 
     command(argv)
 
+# %% ../../nbs/workflow/cli.ipynb #b4a8cbb0
+def notebooks(argv: list[str]) -> None:
+    """copy the run notebooks and tutorials into a folder
+
+    Parameters
+    ----------
+    argv : words of the command line after the command.
+
+    Examples
+    --------
+    >>> notebooks(["work"])  # doctest: +SKIP
+    """
+    parser = argparse.ArgumentParser(
+        "scgan_nb notebooks",
+        description="Copy process, train, generate, evaluate and the tutorials into a folder, to "
+        "open in JupyterLab or to run by papermill.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="made if it does not exist")
+    given = parser.parse_args(argv)
+    from scgan_nb.workflow.run_notebooks import copy_notebooks
+
+    copies = copy_notebooks(given.folder)
+    log.info("%d notebooks written; start with %s", len(copies), copies[0].parent / "train.ipynb")
+
 # %% ../../nbs/workflow/cli.ipynb #1503c074
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "convert": convert,
@@ -466,6 +493,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "compare": compare,
     "reproduce": reproduce,
+    "notebooks": notebooks,
 }
 
 
@@ -537,17 +565,20 @@ def run(argv: list[str]) -> None:
         return None
     require_complete(parser, given)
     from scgan_nb.core.parameter_files import read_parameters
-    from scgan_nb.workflow.experiments import generate, run_file
+    from scgan_nb.workflow.experiments import generate, require_generation, run_file
 
     parameters = read_parameters(given.param) if given.param else None
-    if parameters is not None and (given.process or given.train):
-        steps = {"processing": given.process, "training": given.train}
-        run_file(parameters, **steps, only=given.only, restart=given.restart)
+    cells_no = parse_cells_no(given.cells_no) if given.generate else []
+    covariates = parse_covariates(given.covariates or [])
+    options = {"depth": given.depth, "covariates": covariates}
+    if parameters is not None and given.process:
+        run_file(parameters, processing=True, only=given.only)
+    if parameters is not None and given.train:
+        if given.generate:
+            require_generation(given.model_path, cells_no, given.save_path, **options)
+        run_file(parameters, training=True, only=given.only, restart=given.restart)
     if given.generate:
-        cells_no = parse_cells_no(given.cells_no)
-        covariates = parse_covariates(given.covariates or [])
-        options = {"depth": given.depth, "covariates": covariates, "seed": given.seed}
-        generate(given.model_path, cells_no, given.save_path, **options)
+        generate(given.model_path, cells_no, given.save_path, seed=given.seed, **options)
     return None
 
 # %% ../../nbs/workflow/cli.ipynb #5af45a04
@@ -582,6 +613,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"scgan_nb: {error}", file=sys.stderr)
         if os.environ.get("SCGAN_NB_DEBUG"):
             raise
+        return 1
+    except MemoryError:
+        print("scgan_nb: the memory is used up; give fewer cells or genes", file=sys.stderr)
         return 1
     return 0
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['RAW_INPUT_FILE', 'FREE_SETTINGS', 'processed_file', 'processed_experiment', 'read_processed', 'load_processed',
            'content_sha256', 'find_raw_input', 'write_raw_input', 'read_raw_input', 'require_same_raw_input',
-           'require_unchanged_raw_input', 'flat_settings', 'first_difference', 'require_same_input', 'used_settings',
-           'require_same_training', 'lock_file', 'lock_new_folder', 'lock_folder', 'lock_job']
+           'note_labels_file', 'require_same_labels_file', 'require_unchanged_raw_input', 'flat_settings',
+           'first_difference', 'require_same_input', 'used_settings', 'require_same_training', 'lock_file',
+           'lock_new_folder', 'lock_folder', 'lock_job']
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #3ecbcae5
 def processed_file(folder: str | Path, experiment: Experiment) -> Path:
@@ -306,6 +307,51 @@ def require_same_raw_input(folder: str | Path, raw_input: str) -> None:
             f"{folder} holds an experiment with raw_input = {made_from}, not {raw_input}; {remedy}"
         )
 
+# %% ../../nbs/workflow/experiment_folders.ipynb #c1f8c942
+def note_labels_file(folder: str | Path, labels_file: str | None, near: str | Path) -> None:
+    """Add the content of a file of labels to `raw_input.json`; without a file, do nothing.
+
+    Parameters
+    ----------
+    folder : the experiment folder.
+    labels_file : table of barcodes and labels, or None.
+    near : where a relative path is looked for, if it is not here.
+
+    Examples
+    --------
+    >>> note_labels_file("runs/a", None, ".")
+    """
+    path = None if labels_file is None else find_raw_input(labels_file, near)
+    if path is not None:
+        record = read_raw_input(folder) | {"labels_sha256": content_sha256(path)}
+        write_json(Path(folder) / RAW_INPUT_FILE, record)
+
+
+def require_same_labels_file(folder: str | Path, labels_file: str | None) -> None:
+    """Refuse an experiment folder whose cells have labels of another file.
+
+    Parameters
+    ----------
+    folder : the experiment folder.
+    labels_file : table of barcodes and labels, or None.
+
+    Raises
+    ------
+    FileExistsError if the content differs, or only one of the two has a file.
+
+    Examples
+    --------
+    >>> require_same_labels_file("runs/none", None)
+    """
+    path = None if labels_file is None else find_raw_input(labels_file, Path(folder).parent)
+    recorded = read_raw_input(folder).get("labels_sha256")
+    if recorded == (path and content_sha256(path)) and (path or labels_file is None):
+        return
+    raise FileExistsError(
+        f"{folder} was not made with the labels of labels_file = {labels_file}; choose another "
+        "folder, or remove this one to process the counts again"
+    )
+
 # %% ../../nbs/workflow/experiment_folders.ipynb #9849ce98
 def require_unchanged_raw_input(folder: str | Path) -> None:
     """Refuse an experiment folder whose raw counts have changed under the same name.
@@ -377,7 +423,7 @@ def first_difference(
 def _input_settings(settings: InputDs) -> dict[str, object]:
     "The settings that processed cells depend on, besides the raw counts."
     flat = flat_settings(settings, "input_ds.")
-    del flat["input_ds.raw_input"]
+    del flat["input_ds.raw_input"], flat["input_ds.labels_file"]
     return flat | {"input_ds.split.split_seed": settings.split.seed}
 
 
@@ -398,6 +444,7 @@ def require_same_input(folder: str | Path, asked: InputDs) -> None:
     >>> require_same_input("runs/a", InputDs(raw_input="pbmc3k"))  # doctest: +SKIP
     """
     require_same_raw_input(folder, asked.raw_input)
+    require_same_labels_file(folder, asked.labels_file)
     found = _input_settings(processed_experiment(folder).input_ds)
     if difference := first_difference(found, _input_settings(asked)):
         name, there, wanted = difference

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.files import atomic_path
+from ..core.files import atomic_path, remove_leftovers, require_writable
 from ..core.parameter_files import write_parameters
 from ..core.parameters import Experiment, ExperimentFile, Preprocessed
 from ..core.presets import VALIDATION_SHARE
@@ -25,11 +25,13 @@ from scgan_nb.workflow.experiment_folders import (
     load_processed,
     lock_folder,
     lock_new_folder,
+    note_labels_file,
     processed_experiment,
     processed_file,
     read_raw_input,
     require_same_input,
     require_same_training,
+    require_unchanged_raw_input,
     used_settings,
     write_raw_input,
 )
@@ -44,7 +46,7 @@ log = logging.getLogger("scgan_nb")
 
 # %% auto #0
 __all__ = ['log', 'MIN_PICTURE_CELLS', 'IN_MEMORY_BYTES', 'limit_validation_cells', 'process', 'open_or_process', 'start_from',
-           'train', 'generate', 'run_file']
+           'train', 'generate', 'require_generation', 'run_file']
 
 # %% ../../nbs/workflow/experiments.ipynb #dd2c32f4
 def limit_validation_cells(experiment: Experiment, n_cells: int) -> Experiment:
@@ -128,6 +130,7 @@ def process(
 # %% ../../nbs/workflow/experiments.ipynb #33806643
 def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -> Experiment:
     "Preprocess and write everything, then give the folder its name."
+    from scgan_nb.data.cell_files import write_cells
     from scgan_nb.data.datasets import read_raw
     from scgan_nb.data.preprocessing import preprocess
 
@@ -135,16 +138,18 @@ def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -
     from scgan_nb.data.tfrecords import write_records
 
     settings, near = experiment.input_ds, folder.parent
-    counts = read_raw(settings.raw_input, near=near, layer=settings.layer, genome=settings.genome)
+    counts = read_raw(settings.raw_input, near=near, **settings.read_options)
     if limit_validation:
         experiment = limit_validation_cells(experiment, counts.n_obs)
     cells, done = preprocess(counts, experiment.input_ds)
     experiment = experiment.model_copy(update={"preprocessed": done})
     with atomic_path(folder) as temporary:
         temporary.mkdir(exist_ok=True)
-        cells.write_h5ad(processed_file(temporary, experiment), compression="gzip")
+        write_cells(processed_file(temporary, experiment), cells)
         write_records(cells, temporary / "TF_records", seed=done.split_seed)
-        write_raw_input(temporary, settings.raw_input, near, counts.n_obs)
+        made = processed_file(temporary, experiment)
+        write_raw_input(temporary, settings.raw_input, near, counts.n_obs, made)
+        note_labels_file(temporary, settings.labels_file, near)
         write_parameters(temporary / "parameters.json", experiment)
     return experiment
 
@@ -239,16 +244,32 @@ def start_from(trainer: Trainer, checkpoint: str | None, folder: Path) -> None:
     --------
     >>> start_from(trainer, None, "runs/a")  # doctest: +SKIP
     """
-    from scgan_nb.training.checkpoints import checkpoints
+    from scgan_nb.training.checkpoints import checkpoints, remove_old_checkpoints
 
     folder = Path(folder)
     if trainer.job is not None and checkpoints(trainer.job):
         trainer.resume(trainer.job)
+        remove_leftovers(trainer.job)
+        remove_old_checkpoints(trainer.job, trainer.keep)
     elif checkpoint is not None:
         places = (Path(checkpoint), folder / checkpoint)
         trainer.resume(next((path for path in places if path.exists()), checkpoint))
     if trainer.step:
         log.info("%s: goes on from step %s", folder.name, f"{trainer.step:,}")
+
+# %% ../../nbs/workflow/experiments.ipynb #4166b441
+def _require_own_records(folder: Path, settings: Experiment, n_cells: int) -> None:
+    "Refuse records whose labels or number of training cells are not those of the settings."
+    from scgan_nb.data.tfrecords import read_manifest
+
+    records, done = folder / "TF_records", settings.preprocessed
+    labels = read_manifest(records).get("labels", done.labels)
+    if labels != done.labels or n_cells != done.train_count:
+        raise ValueError(
+            f"the records in {records} have {n_cells:,} training cells with the labels "
+            f"{', '.join(map(str, labels))}, but parameters.json has {done.train_count:,} with "
+            f"{', '.join(done.labels)}; process the counts again into another folder"
+        )
 
 # %% ../../nbs/workflow/experiments.ipynb #7b42987b
 MIN_PICTURE_CELLS = 4
@@ -282,6 +303,7 @@ def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
     x, label_ids = open_records(
         folder / "TF_records", "train", settings.preprocessed.genes_no, training.in_memory_gb
     )
+    _require_own_records(folder, settings, len(label_ids))
     model = ScGAN.from_processed(cells, settings)
     n_counts = library_sizes_of_records(cells, settings)
     batches = batches_of(model, x, conditions_of_records(cells, settings, label_ids), n_counts)
@@ -314,7 +336,8 @@ def train(
     ------
     ValueError for a folder that was not processed, records that do not belong to it, a checkpoint
     of another model, or a setting that differs from what the folder was trained with;
-    BlockingIOError if another process is training in the folder.
+    FileExistsError if the raw counts have changed under the same name; BlockingIOError if another
+    process is training in the folder.
 
     Examples
     --------
@@ -324,6 +347,11 @@ def train(
     processed_experiment(folder)
     import_tensorflow()
     with lock_folder(folder):
+        if experiment is None:
+            require_unchanged_raw_input(folder)
+        else:
+            require_same_input(folder, experiment.input_ds)
+        remove_leftovers(folder)
         if restart:
             _set_aside(folder)
         settings = _settings_to_train(folder, experiment)
@@ -386,10 +414,11 @@ def generate(
     import_tensorflow()
     from scgan_nb.workflow.api import load
 
-    target = save_path or Path(model_path) / "generated_cells.h5ad"
+    model_path = Path(model_path).expanduser()
+    target = Path(save_path or model_path / "generated_cells.h5ad").expanduser()
     options = {"depth": depth, "covariates": covariates, "seed": seed}
     path = load(model_path).generate(cells_no, target, progress=progress, **options)
-    if path.suffix == ".zarr":
+    if path.suffix.lower() == ".zarr":
         cells = ad.read_zarr(path)
     else:
         is_large = path.stat().st_size > IN_MEMORY_BYTES
@@ -397,6 +426,48 @@ def generate(
     size = f"{cells.n_obs:,} generated cells x {cells.n_vars:,} genes"
     log.info("%s are in %s", size, path)
     return cells
+
+# %% ../../nbs/workflow/experiments.ipynb #ffc314b6
+def require_generation(
+    folder: str | Path,
+    cells_no: int | str | Sequence | dict,
+    save_path: str | Path | None = None,
+    depth: int | None = None,
+    covariates: Mapping[str, object] | None = None,
+) -> None:
+    """Refuse, before training, what `generate` would refuse after it.
+
+    Parameters
+    ----------
+    folder : a processed experiment folder; for another folder, only `save_path` is looked at.
+    cells_no, save_path, depth, covariates : of `generate`.
+
+    Raises
+    ------
+    ValueError for labels, numbers or a format that do not fit; OSError for a place that cannot be
+    written.
+
+    Examples
+    --------
+    >>> require_generation("runs/a", {"B cells": 100}, "cells.h5ad")  # doctest: +SKIP
+    """
+    from types import SimpleNamespace
+
+    from scgan_nb.generation.sampling import collect_training_metadata
+    from scgan_nb.generation.writing import plan_cells, require_cell_format
+    from scgan_nb.workflow.model_files import require_free_output
+
+    folder = Path(folder).expanduser()
+    target = require_cell_format(save_path or folder / "generated_cells.h5ad")
+    require_writable(target)
+    if not (folder / "parameters.json").exists():
+        return
+    cells, experiment = load_processed(folder)
+    require_free_output(target, experiment)
+    metadata = collect_training_metadata(cells, experiment.input_ds.covariates)
+    labels = experiment.preprocessed.clusters_no if experiment.model.type == "cscGAN" else 0
+    generator, options = SimpleNamespace(clusters=labels), {"depth": depth}
+    plan_cells(generator, metadata, cells_no, covariates=covariates, **options)
 
 # %% ../../nbs/workflow/experiments.ipynb #af47fb80
 def _run_single(task: Callable, name: str, args: tuple, gpus: list[int]) -> None:

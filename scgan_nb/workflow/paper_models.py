@@ -46,7 +46,7 @@ def package_version() -> str:
 def _raw_cells(experiment: Experiment, cells: int | None, seed: int):
     """The raw counts of an experiment; with `cells`, so many of them at random."""
     asked = experiment.input_ds
-    counts = read_raw(asked.raw_input, layer=asked.layer, genome=asked.genome)
+    counts = read_raw(asked.raw_input, **asked.read_options)
     if cells is None:
         return counts
     rng = np.random.default_rng(seed)
