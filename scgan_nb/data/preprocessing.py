@@ -127,8 +127,10 @@ class _Kept:
         return replace(self, x=self.x[:, columns], genes=self.genes[columns])
 
 # %% ../../nbs/data/preprocessing.ipynb #72f74b5c
-def _with_covariates(adata: AnnData, names: list[str]) -> AnnData:
-    """The same cells, with covariates as categorical columns of text."""
+def _checked(adata: AnnData, names: list[str]) -> AnnData:
+    """Cells in memory whose X is counts, with covariates as categorical columns of text."""
+    adata = adata.to_memory() if adata.isbacked else adata
+    check_counts(adata)
     if not names:
         return adata
     values = covariates_from_columns(adata.obs, names)
@@ -319,9 +321,7 @@ def preprocess(
     >>> cells, block = preprocess(pbmc_example(cells=300), settings)
     """
     say = progress or log.info
-    adata = adata.to_memory() if adata.isbacked else adata
-    check_counts(adata)
-    adata = _with_covariates(adata, input_ds.covariates)
+    adata = _checked(adata, input_ds.covariates)
     with collected_notes() as notes:
         kept, labels_from = _select(adata, input_ds, say)
     cells = _scale(adata, kept, input_ds.library_size)

@@ -151,19 +151,15 @@ def read(
 
     Parameters
     ----------
-    source : AnnData, str or Path
-        See the table above.
+    source : AnnData or path, see the table above.
     layer, genome : str, optional
         Which matrix of an AnnData: a layer's name, "X" or "raw" (default: `layers["counts"]` if
         there is one, else X; in files of CELLxGENE raw); which of several genomes of a 10x file.
-    transpose : bool, optional
-        True: genes are in rows; False: cells are in rows; None: the format or the names tell.
+    transpose : True: genes are in rows; False: cells are; None: the format or the names tell.
     round, clip : bool
         Round estimated counts to whole numbers; set a few negative values to 0.
-    check : bool
-        Check that the values are counts (see `check_counts`).
-    labels_file : str or Path, optional
-        Table of barcodes and labels (see `add_labels`); cells without a label are left out.
+    check : whether to check that the values are counts (see `check_counts`).
+    labels_file : table of barcodes and labels (see `add_labels`); cells without one are left out.
 
     Returns
     -------

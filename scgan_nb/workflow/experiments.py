@@ -423,8 +423,7 @@ def generate(
     else:
         is_large = path.stat().st_size > IN_MEMORY_BYTES
         cells = ad.read_h5ad(path, backed="r" if is_large else None)
-    size = f"{cells.n_obs:,} generated cells x {cells.n_vars:,} genes"
-    log.info("%s are in %s", size, path)
+    log.info("%s generated cells x %s genes are in %s", *(f"{n:,}" for n in cells.shape), path)
     return cells
 
 # %% ../../nbs/workflow/experiments.ipynb #ffc314b6
