@@ -252,7 +252,9 @@ def write_parts(file: Any, cells: AnnData, compression: str | None = None) -> No
     for name in ("obs", "var"):
         write_elem(file, name, plain_table(getattr(cells, name), name), **how)
     for name in ("obsm", "varm", "obsp", "varp", "layers", "uns"):
-        write_elem(file, name, dict(getattr(cells, name)), **how)
+        # newer versions of anndata keep X among the layers, under the name None
+        parts = {key: part for key, part in getattr(cells, name).items() if key is not None}
+        write_elem(file, name, parts, **how)
     if cells.raw is not None:
         write_elem(file, "raw", cells.raw, **how)
 
