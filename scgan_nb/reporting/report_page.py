@@ -347,10 +347,13 @@ def fault_words(report: Report) -> dict | None:
 
 def few_cells_sentence(report: Report) -> str:
     """What so few cells cannot show; empty if there are 100 or more in a draw."""
-    n = report.about.get("n") or next((m.n for m in report.metrics.values() if m.n), None)
+    metrics = list(report.metrics.values())
+    if metrics and metrics[0].n == 0:
+        return f"Nothing could be measured. {metrics[0].note[:1].upper()}{metrics[0].note[1:]}."
+    n = report.about.get("n") or next((m.n for m in metrics if m.n), None)
     if n is None or n >= 100:
         return ""
-    limit = smallest_difference(n) if n else 0.5
+    limit = smallest_difference(n)
     unjudged = [title_of(name) for name, m in report.metrics.items() if m.score is None]
     sentence = (
         f"With {n:,} cells a side, a classifier must reach an area of {0.5 + limit:.2f} before it "
