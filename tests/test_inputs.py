@@ -1059,7 +1059,11 @@ def test_the_python_classes_take_the_same_options():
     table = frame(X, *ANY).T
     options = {"transpose": True, "round": True, "clip": True}
     settings = experiment_of(raw_input="t.csv", type="scGAN", **options).input_ds
-    assert settings.read_options == {"layer": None, "genome": None, **options}
+    assert settings.read_options == {"labels_file": None} | {
+        "layer": None,
+        "genome": None,
+        **options,
+    }
     cells = ad.AnnData(table.to_numpy(float), obs=table.iloc[:, :0], var=table.T.iloc[:, :0])
     assert list(read(cells, **settings.read_options).obs_names) == ANY[0]
 
