@@ -12,12 +12,21 @@ QUICK = {"only": ["mmd", "memorisation_share"], "repeats": 2, "n_jobs": 1, "pict
 SMALL = {
     "your_own_data": {"n_cells": 300, "genes": 60, "max_steps": 3, "evaluation": QUICK},
     "from_the_original": {"n_cells": 300, "max_steps": 3, "layers": [16]},
+    "how_long": {
+        "n_cells": 600,
+        "genes": 60,
+        "max_steps": 4,
+        "validation_freq": 2,
+        "valid_cells": 180,
+        "small_cells": 100,
+    },
     "judging_other_cells": {"n_cells": 400, "n_genes": 60, "evaluation": QUICK},
     "sharing_a_model": {"n_cells": 300, "genes": 60, "max_steps": 3, "evaluation": QUICK},
 }
 WRITTEN = {
     "your_own_data": ["labels.csv", "generated_cells.h5ad", "report.html", "model/model.json"],
     "from_the_original": ["pbmc/parameters.json", "pbmc/TF_records", "cells.h5ad"],
+    "how_long": ["curves.csv"],
     "judging_other_cells": ["copula.h5ad", "report.html", "compare.html"],
     "sharing_a_model": ["pbmc_model/model.json", "report.html", "elsewhere"],
 }
