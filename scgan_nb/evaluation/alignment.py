@@ -301,9 +301,8 @@ def align(
     Examples
     --------
     >>> from scgan_nb.data.examples import split_example
-    >>> holdout, generated = split_example(60, 40)
-    >>> align(holdout, generated[:, :150]).holdout.x.shape
-    (60, 150)
+    >>> align(*split_example(60, 40)).holdout.x.shape
+    (60, 200)
     """
     settings = AlignmentSettings(**options)
     held, made, known = _read(holdout, generated, train, labels_key, settings)

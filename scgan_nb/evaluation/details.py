@@ -235,7 +235,7 @@ def _gene_details(found: dict[str, Metric], plan: EvaluationPlan) -> dict[str, l
     rows = gene_details(plan.holdout, plan.generated, [symbols.get(k, k) for k in names])
     return {name: rows[name] for name in wanted}
 
-
+# %% ../../nbs/evaluation/details.ipynb #87e3d0bb
 def add_details(found: dict[str, Metric], results: DrawResults, plan: EvaluationPlan) -> None:
     """Fill `details` of all metrics in `found`, in place.
 

@@ -164,7 +164,7 @@ def variance_gaps(real: np.ndarray | csr_matrix, generated: np.ndarray | csr_mat
     )
     return (first[0] - second[0]) / np.sqrt(first[1] + second[1])
 
-
+# %% ../../nbs/evaluation/distributions.ipynb #c61d6b07
 def gene_variance(
     real: np.ndarray | csr_matrix,
     generated: np.ndarray | csr_matrix,

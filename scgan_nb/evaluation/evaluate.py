@@ -37,8 +37,7 @@ def compute_metrics(
     Parameters
     ----------
     holdout : AnnData, matrix, (matrix, labels) or AlignedCells
-        Real cells that the generator has not seen, [cells, genes]. With `AlignedCells`, as
-        returned by `align`, leave out `generated`, `train` and `labels_key`.
+        Unseen real cells [cells, genes]. With `AlignedCells`, from `align`, leave the others out.
     generated : AnnData, matrix or (matrix, labels)
     train : AnnData, matrix or (matrix, labels), optional
         Cells that the generator was trained on. Without them, metrics on copies are not
@@ -55,7 +54,7 @@ def compute_metrics(
     Raises
     ------
     ValueError for an unknown metric, an `n` that is too large, or cells that `align` refuses. With
-    too few cells no metric has a value, and each has a note that says how many are needed.
+    too few cells no metric has a value; notes say how many are needed.
 
     Examples
     --------
@@ -73,11 +72,7 @@ def compute_metrics(
     aligned = holdout
     if not isinstance(holdout, AlignedCells):
         aligned = align(holdout, generated, train, labels_key, **options)
-    try:
-        plan = prepare(aligned, settings)
-    except TooFewCells as error:
-        return _nothing_measured(settings, f"not evaluated: {error}")
-    return evaluate_plan(plan)
+    return _evaluate_if_enough(aligned, settings)
 
 # %% ../../nbs/evaluation/evaluate.ipynb #d795422e
 def _nothing_measured(settings: EvaluationSettings, note: str) -> dict[str, Metric]:
@@ -87,6 +82,14 @@ def _nothing_measured(settings: EvaluationSettings, note: str) -> dict[str, Metr
         name: Metric(name, note=note, n=0, good=spec.good, seed=settings.seed)
         for name, spec in specs.items()
     }
+
+
+def _evaluate_if_enough(aligned: AlignedCells, settings: EvaluationSettings) -> dict[str, Metric]:
+    try:
+        plan = prepare(aligned, settings)
+    except TooFewCells as error:
+        return _nothing_measured(settings, f"not evaluated: {error}")
+    return evaluate_plan(plan)
 
 
 def _split_options(options: dict) -> tuple[dict, dict]:

@@ -31,7 +31,7 @@ def _neighbour_of_label(z: np.ndarray, labels: np.ndarray, rng: np.random.Genera
         chosen[rows] = rows[near[np.arange(len(rows)), picked]]
     return chosen
 
-
+# %% ../../nbs/evaluation/faults.ipynb #bbdda5dd
 def nearly_real(adata: AnnData, labels_key: str, share: float = 0.2, seed: int = 0) -> AnnData:
     """Real cells with a share of their molecules drawn anew from a neighbour of the same label.
 
@@ -113,10 +113,7 @@ def planted(
     train : AnnData over the same genes, for "copies".
     seed : of the choice of copies.
 
-    Raises
-    ------
-    ValueError
-        For another fault.
+    Raises `ValueError` for another fault.
 
     Examples
     --------

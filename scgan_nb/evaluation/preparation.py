@@ -86,7 +86,7 @@ class TooFewCells(ValueError):
     True
     """
 
-
+# %% ../../nbs/evaluation/preparation.ipynb #80fe6ad9
 def cells_per_set(
     aligned: AlignedCells, split: HoldoutSplit, n: int | None = None, fast: bool = False
 ) -> int:

@@ -41,17 +41,14 @@ class EvaluationSettings:
     """How generated cells are evaluated.
 
     n : cells per set in each draw; by default as many as possible, at most `most_cells`
-    repeats : number of draws, at least 2
-    seed : of draws, forests and classifiers
+    repeats, seed : number of draws, at least 2; seed of draws, forests and classifiers
     fast : 100 trees instead of 250, fewer cells, and at most 3 draws per label
     only : names of metrics; None for all
     match_labels : draw in the label mix of the real cells (if another mix was ordered)
     n_pcs, n_genes : components and genes of the space, see `Space`
-    n_jobs : processes, -1 for all cores; the numbers do not depend on it
-    progress : show a progress bar
+    n_jobs, progress : processes, -1 for all cores, without effect on numbers; show a progress bar
     trees : of a forest; by default `usual_trees(fast)`
-    fit_on : cells that the space is fitted on: "holdout", a third of the held-out cells that is set
-        aside, or "train"
+    fit_on : cells that the space is fitted on: "holdout", a third of them set aside, or "train"
     within_labels : also measure within each label
 
     Raises `ValueError` for an unknown metric, fewer than 2 repeats, or another `fit_on`.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from IPython.display import Image
 
 # %% auto #0
-__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'MetricTables', 'report_text', 'find_picture', 'report_values',
-           'Report']
+__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'metric_frame', 'MetricTables', 'report_text', 'find_picture',
+           'report_values', 'Report']
 
 # %% ../../nbs/reporting/report.ipynb #391e429b
 def metric_table(metrics: dict[str, Metric]) -> str:
@@ -63,6 +63,21 @@ def headline_terms(metrics: dict[str, Metric]) -> dict[str, dict]:
         for question, names in QUESTIONS.items()
         for name in names
     }
+
+# %% ../../nbs/reporting/report.ipynb #fd2646fe
+def metric_frame(metrics: dict[str, Metric]) -> pd.DataFrame:
+    """One row for each metric: value, interval, controls, score, verdict, n, space, note."""
+    import pandas as pd
+
+    first = ("value", "low", "high", "positive_control", "negative_control", "score")
+    last = ("n", "good", "bad", "space", "note")
+    rows = {
+        name: {column: getattr(m, column) for column in first}
+        | {"verdict": verdict(m)}
+        | {column: getattr(m, column) for column in last}
+        for name, m in metrics.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
 # %% ../../nbs/reporting/report.ipynb #0bfa73a3
 @dataclasses.dataclass(repr=False)
@@ -112,17 +127,7 @@ class MetricTables:
 
     def table(self) -> pd.DataFrame:
         """One row for each metric: value, interval, controls, score, verdict, n, space, note."""
-        import pandas as pd
-
-        first = ("value", "low", "high", "positive_control", "negative_control", "score")
-        last = ("n", "good", "bad", "space", "note")
-        rows = {
-            name: {column: getattr(m, column) for column in first}
-            | {"verdict": verdict(m)}
-            | {column: getattr(m, column) for column in last}
-            for name, m in self.metrics.items()
-        }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+        return metric_frame(self.metrics)
 
 # %% ../../nbs/reporting/report.ipynb #17afb60f
 def report_text(report: Report) -> str:

@@ -344,7 +344,7 @@ def fault_words(report: Report) -> dict | None:
     genes = _gene_sentence(report.metrics[name])
     return words | {"genes": genes, "advice": ADVICE[name]}
 
-
+# %% ../../nbs/reporting/report_page.ipynb #49b6bff3
 def few_cells_sentence(report: Report) -> str:
     """What so few cells cannot show; empty if there are 100 or more in a draw."""
     metrics = list(report.metrics.values())
@@ -400,7 +400,7 @@ def headline_values(report: Report) -> dict:
         "about_line": about_line(report.about),
     }
 
-
+# %% ../../nbs/reporting/report_page.ipynb #ac470528
 def _contents(values: dict) -> list[tuple[str, str]]:
     """(id, text) of the sections that the page has."""
     sections = (
