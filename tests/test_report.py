@@ -208,7 +208,7 @@ def test_few_cells_end_with_a_report_that_says_what_it_cannot_judge(cells, tmp_p
     from scgan_nb.reporting.evaluate import evaluate
 
     _, sets = cells
-    options = {"trees": 10, "repeats": 2, **QUIET}
+    options = {"trees": 10, "repeats": 2, "only": ["rf_auroc", "mmd"], **QUIET}
     few = evaluate(sets["holdout"][:48].copy(), sets["more"], sets["train"], **options)
     assert few.about["n"] == 16 and few.metrics["rf_auroc"].value is not None
     text = few.save(tmp_path / "few.html").read_text("utf-8")
@@ -472,8 +472,6 @@ def broken(cells, tmp_path, how):
         c.X.data[0] = -1
     if how == "genes":
         c.var_names = ["x_" + gene for gene in c.var_names]
-    if how == "few":
-        c = c[:5].copy()
     c.write_h5ad(path)
     if how == "cut":
         path.write_bytes((folder / "generated.h5ad").read_bytes()[:5000])
@@ -488,7 +486,6 @@ def broken(cells, tmp_path, how):
         ("logs", "log"),
         ("negative", "negative"),
         ("genes", r"x_\w+"),
-        ("few", "20"),
         ("cut", "bad.h5ad.*(cut short|damaged)"),
         ("missing", "bad.h5ad"),
     ],

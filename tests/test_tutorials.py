@@ -19,6 +19,7 @@ SMALL = {
         "validation_freq": 2,
         "valid_cells": 180,
         "small_cells": 100,
+        "metrics": ["mmd", "memorisation_share"],
     },
     "judging_other_cells": {"n_cells": 400, "n_genes": 60, "evaluation": QUICK},
     "sharing_a_model": {"n_cells": 300, "genes": 60, "max_steps": 3, "evaluation": QUICK},
