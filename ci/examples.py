@@ -11,17 +11,21 @@ import contextlib
 import doctest
 import importlib
 import io
+import multiprocessing
 import os
 import pkgutil
 import re
 import sys
 import tempfile
 import traceback
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import notebooks
 
 BLOCK = re.compile(r"^<!-- runnable -->\n+```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+WORKERS = min(2, os.cpu_count() or 1)
 
 
 def modules() -> list[str]:
@@ -29,6 +33,13 @@ def modules() -> list[str]:
     package = importlib.import_module("scgan_nb")
     found = pkgutil.walk_packages(package.__path__, "scgan_nb.")
     return ["scgan_nb", *(module.name for module in found if not module.name.endswith("_modidx"))]
+
+
+def start_worker(folder: str) -> None:
+    """Work in a folder of its own below `folder`."""
+    own = Path(folder) / str(os.getpid())
+    own.mkdir()
+    os.chdir(own)
 
 
 def run_docstrings(name: str) -> tuple[int, int]:
@@ -68,10 +79,15 @@ def main() -> int:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("MPLBACKEND", "agg")
     sys.path.insert(0, str(notebooks.TOP))
-    results = []
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for name in sys.argv[1:] or modules():
-            passed, failed = run_docstrings(name)
+    results, names = [], sys.argv[1:] or modules()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        ProcessPoolExecutor(
+            WORKERS, multiprocessing.get_context("spawn"), start_worker, (folder,)
+        ) as pool,
+    ):
+        for name, (passed, failed) in zip(names, pool.map(run_docstrings, names), strict=True):
             results.append((passed, failed))
             if passed + failed:
                 print(f"{'FAIL' if failed else 'ok  '} {name} {passed + failed}", flush=True)
