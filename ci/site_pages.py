@@ -220,14 +220,15 @@ def navigation() -> list:
         for heading, paths in there.items()
         if heading not in ("Tutorials", "Benchmarks")
     ]
-    own = [{title: f"{name}.md"} for name, title in (("how_to", "How to"), ("faq", "Questions"))]
+    texts = (("how_to", "How to"), ("faq", "Questions"), ("platforms", "Platforms"))
+    own = [{title: f"{name}.md"} for name, title in texts]
     runs = [entry(TOP / "nbs" / f"{name}.ipynb") for name in RUNS]
     paper_pages = [{"All figures": "papers/README.md"}, *map(entry, figures())]
     paper_pages.append({"Comparison of generators": "papers/comparison/README.md"})
     return [
         {"Start": "README.md"},
         {"Tutorials": ["nbs/tutorials/index.md", *map(entry, there.get("Tutorials", []))]},
-        {"How to": [own[0], {"Notebooks to run": runs}, own[1]]},
+        {"How to": [own[0], {"Notebooks to run": runs}, *own[1:]]},
         {"Chapters": ["nbs/index.md", *chapters]},
         {"API": api_entries()},
         {"Figures": paper_pages},

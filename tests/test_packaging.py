@@ -30,6 +30,7 @@ RUN_NOTEBOOKS = [
     for path in NOTEBOOKS
     if path.is_relative_to(TOP / "nbs") and is_run_notebook(json.loads(path.read_text()))
 ]
+PLATFORMS = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("win32", "AMD64")]
 LOCKS = sorted((TOP / "ci" / "locks").glob("py*.txt"))  # not those of the site
 
 
@@ -190,7 +191,8 @@ def test_command_is_in_the_package():
 
 def test_imports_are_declared():
     """What is imported stands in pyproject.toml, even when another dependency brings it."""
-    declared = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"]
+    extras = PROJECT["optional-dependencies"]
+    declared = PROJECT["dependencies"] + extras["cpu"] + extras["scale"]
     declared = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in declared}
     provides = importlib.metadata.packages_distributions()
     missing = {}
@@ -314,14 +316,32 @@ def test_there_is_a_lock_for_each_python():
 @pytest.mark.parametrize("path", LOCKS, ids=by_name)
 def test_lock_holds_versions_only(path):
     lines = path.read_text().splitlines()
-    assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[0-9][a-z0-9.]*", line)] == []
+    pinned = r"[a-z0-9-]+==[0-9][a-z0-9.]*( ; [a-zA-Z_0-9 '.()!=<>*]+)?"
+    assert [line for line in lines if not re.fullmatch(pinned, line)] == []
     locked = {line.split("==")[0] for line in lines}
     wanted = [
-        line for extra in ("cpu", "dev") for line in PROJECT["optional-dependencies"][extra]
+        line
+        for extra in ("cpu", "dev", "scale")
+        for line in PROJECT["optional-dependencies"][extra]
     ] + PROJECT["dependencies"]
     wanted = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in wanted}
     assert wanted | {"setuptools", "pip"} <= locked
-    assert not {"tensorflow", "tensorflow-gpu"} & locked  # tensorflow-cpu alone
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=by_name)
+@pytest.mark.parametrize("system, machine", PLATFORMS)
+def test_one_tensorflow_on_each_platform(path, system, machine):
+    "tensorflow and tensorflow-cpu share their files."
+    from packaging.requirements import Requirement
+
+    here = {"sys_platform": system, "platform_machine": machine}
+    locked = [Requirement(line) for line in path.read_text().splitlines()]
+    chosen = [
+        line.name
+        for line in locked
+        if re.fullmatch("tensorflow(-cpu)?", line.name) and line.marker.evaluate(here)
+    ]
+    assert chosen == (["tensorflow-cpu"] if machine in ("x86_64", "AMD64") else ["tensorflow"])
 
 
 STRAY = {
