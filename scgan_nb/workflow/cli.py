@@ -22,7 +22,8 @@ log = logging.getLogger("scgan_nb")
 # %% auto #0
 __all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'add_original_flags', 'add_own_flags', 'parse_cells_no',
            'parse_covariates', 'convert', 'template', 'add_data_flags', 'add_measuring_flags', 'evaluation_options',
-           'evaluate', 'compare', 'reproduce', 'notebooks', 'make_parser', 'require_complete', 'run', 'main']
+           'evaluate', 'compare', 'reproduce', 'notebooks', 'runs', 'sweep', 'make_parser', 'require_complete', 'run',
+           'main']
 
 # %% ../../nbs/workflow/cli.ipynb #2b1c4cce
 def add_original_flags(parser: argparse.ArgumentParser) -> None:
@@ -486,6 +487,38 @@ def notebooks(argv: list[str]) -> None:
     copies = copy_notebooks(given.folder)
     log.info("%d notebooks written; start with %s", len(copies), copies[0].parent / "train.ipynb")
 
+# %% ../../nbs/workflow/cli.ipynb #ceb38d51
+def runs(argv: list[str]) -> None:
+    """run a notebook for many settings, data sets and seeds: one table
+
+    Parameters
+    ----------
+    argv : words of the command line after the command.
+
+    Examples
+    --------
+    >>> runs(["train", "--seeds", "3"])  # doctest: +SKIP
+    """
+    from scgan_nb.workflow.runs import command
+
+    command(argv)
+
+
+def sweep(argv: list[str]) -> None:
+    """look for good settings on validation cells
+
+    Parameters
+    ----------
+    argv : words of the command line after the command.
+
+    Examples
+    --------
+    >>> sweep(["my_counts.h5ad", "--trials", "30"])  # doctest: +SKIP
+    """
+    from scgan_nb.workflow.sweep import command
+
+    command(argv)
+
 # %% ../../nbs/workflow/cli.ipynb #1503c074
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "convert": convert,
@@ -494,6 +527,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "compare": compare,
     "reproduce": reproduce,
     "notebooks": notebooks,
+    "runs": runs,
+    "sweep": sweep,
 }
 
 
