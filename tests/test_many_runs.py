@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anndata as ad
 import nbformat
+import optuna
 import pandas as pd
 import pytest
 
@@ -120,6 +121,13 @@ def test_sweep_tries_again_what_a_killed_process_has_left(tmp_path):
         sweep.run_sweep(settings, objective)
 
 
+def journal(out):
+    """The storage of a sweep's study."""
+    from optuna.storages import JournalStorage, journal
+
+    return JournalStorage(journal.JournalFileBackend(str(out / "study.journal")))
+
+
 @pytest.mark.thorough
 def test_a_real_sweep_ends_with_parameters_that_train(small_counts, tmp_path):
     counts = ad.read_h5ad(small_counts)
@@ -130,7 +138,8 @@ def test_a_real_sweep_ends_with_parameters_that_train(small_counts, tmp_path):
     words += [word for k, v in TINY.items() for word in ("-p", k, json.dumps(v).strip('"'))]
     assert cli.main([*words, "--trials", "1"]) == 0
     assert cli.main([*words, "--trials", "2"]) == 0
-    study = sweep.open_study(sweep.Sweep(out, space=json.loads(space.read_text())))
+    assert cli.main([*words, "-p", "critic_iters", "2"]) == 1  # other trials than those before
+    study = optuna.load_study(study_name="scgan_nb", storage=journal(out))
     assert [list(trial.intermediate_values) for trial in study.trials] == [[2, 4], [2, 4]]
     best, parameters = study.best_trial.user_attrs["settings"], out / "parameters.json"
     assert json.loads((out / "best.json").read_text()) == best

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
 
     import pandas as pd
+    from distributed.deploy import Cluster
 
 log = logging.getLogger("scgan_nb")
 
@@ -144,7 +145,7 @@ class Workers:
     slurm: Mapping[str, object] | None = None
 
 # %% ../../nbs/workflow/runs.ipynb #e1b7edd6
-def open_cluster(workers: Workers):
+def open_cluster(workers: Workers) -> Cluster:
     """The Dask cluster of some workers; a context manager.
 
     Raises

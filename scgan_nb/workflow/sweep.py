@@ -5,15 +5,16 @@
 # %% ../../nbs/workflow/sweep.ipynb #61543642
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.json_files import read_json, write_json
+from ..core.json_files import plain_json, read_json, write_json
 from ..core.parameter_files import write_parameters
-from ..core.parameters import ExperimentFile
+from ..core.parameters import Experiment, ExperimentFile
 from scgan_nb.core.presets import (
     DEFAULT_PRESET,
     experiment_of,
@@ -110,6 +111,7 @@ class Sweep:
     metric : of the monitor: "score", "recall", "mmd" or "rf_auroc".
     seed : of the choice of settings.
     startup : trials that are chosen at random and never stopped.
+    shared : settings that all trials share. Trials with others cannot be compared with these.
     """
 
     out: Path
@@ -118,6 +120,7 @@ class Sweep:
     metric: str = "score"
     seed: int = 0
     startup: int = 5
+    shared: Mapping[str, object] = field(default_factory=dict)
 
 # %% ../../nbs/workflow/sweep.ipynb #3d06eff1
 def open_study(sweep: Sweep) -> optuna.Study:
@@ -126,7 +129,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
     Raises
     ------
     RuntimeError saying what to install, if Optuna is missing; ValueError for an unknown metric, or
-    for a folder whose sweep has another metric or space.
+    for a folder whose sweep has another metric, space or other settings.
 
     Examples
     --------
@@ -151,13 +154,12 @@ def open_study(sweep: Sweep) -> optuna.Study:
     seed = sweep.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(n_startup_trials=sweep.startup, seed=seed)
     same = {"metric": sweep.metric, "space": checked_space(sweep.space)}
+    same["shared"] = plain_json(sweep.shared)
     before = study.user_attrs.get("sweep")
     if before is None:
         study.set_user_attr("sweep", same)
     elif before != same:
-        raise ValueError(
-            f"{sweep.out} has a sweep of another metric or space; choose another --out"
-        )
+        raise ValueError(f"{sweep.out} has a sweep with other settings; choose another --out")
     return study
 
 # %% ../../nbs/workflow/sweep.ipynb #90b3c66d
@@ -240,13 +242,16 @@ def run_sweep(sweep: Sweep, objective: Objective) -> optuna.Study:
     return study
 
 # %% ../../nbs/workflow/sweep.ipynb #3bf7f05e
-def training_objective(folder: str | Path, metric: str = "score") -> Objective:
+def training_objective(
+    folder: str | Path, metric: str = "score", experiment: Experiment | None = None
+) -> Objective:
     """The function that trains a model with some settings and returns its value.
 
     Parameters
     ----------
-    folder : a processed experiment folder; its settings hold where a trial has no others.
+    folder : a processed experiment folder.
     metric : of the monitor, see `DIRECTIONS`.
+    experiment : settings that hold where a trial has no others; None for those of the folder.
 
     Examples
     --------
@@ -254,7 +259,8 @@ def training_objective(folder: str | Path, metric: str = "score") -> Objective:
     """
     from scgan_nb.workflow.experiment_folders import load_processed
 
-    cells, base = load_processed(folder)
+    cells, own = load_processed(folder)
+    base = own if experiment is None else experiment
 
     def objective(settings: dict, report: Report) -> float:
         import keras
@@ -263,9 +269,9 @@ def training_objective(folder: str | Path, metric: str = "score") -> Objective:
         from scgan_nb.workflow.callbacks import Monitor
 
         keras.backend.clear_session()
-        experiment = changed_experiment(base, settings)
-        model = ScGAN.from_processed(cells, experiment)
-        monitor, values = Monitor(model, seed=experiment.training.seed), []
+        changed = changed_experiment(base, settings)
+        model = ScGAN.from_processed(cells, changed)
+        monitor, values = Monitor(model, seed=changed.training.seed), []
 
         def watch(trainer: Trainer) -> dict[str, float]:
             numbers = monitor(trainer)
@@ -279,7 +285,7 @@ def training_objective(folder: str | Path, metric: str = "score") -> Objective:
     return objective
 
 # %% ../../nbs/workflow/sweep.ipynb #b352cbf3
-def changed_experiment(experiment, settings: Mapping[str, object]):
+def changed_experiment(experiment: Experiment, settings: Mapping[str, object]) -> Experiment:
     """An `Experiment` with other settings of its `model` and `training` blocks.
 
     Examples
@@ -337,8 +343,8 @@ def sweep_settings(
         raise ValueError(f"{twice[0]} is both given and varied; give it once")
     folder = sweep.out / "cells"
     experiment = open_or_process(folder, experiment_of(**settings), "valid_cells" not in given)
-    write_parameters(folder / "parameters.json", experiment)
-    study = run_sweep(sweep, training_objective(folder, sweep.metric))
+    sweep = dataclasses.replace(sweep, shared=experiment.to_dict())
+    study = run_sweep(sweep, training_objective(folder, sweep.metric, experiment))
     best = changed_experiment(experiment, study.best_trial.user_attrs["settings"])
     best = best.model_copy(update={"preprocessed": None})
     place = {"experiments_dir": str(sweep.out), "GPU": [0]}
