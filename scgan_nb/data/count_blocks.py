@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['VALUES_IN_BLOCK', 'BYTES_PER_VALUE', 'BYTES_PER_CLUSTERED_CELL', 'block_starts', 'CountBlocks', 'open_counts',
-           'Totals', 'totals_of', 'check_blocks', 'memory_needed']
+__all__ = ['VALUES_IN_BLOCK', 'BYTES_PER_VALUE', 'BYTES_PER_CLUSTERED_CELL', 'SOME_CELLS', 'block_starts', 'CountBlocks',
+           'open_counts', 'Totals', 'totals_of', 'check_blocks', 'memory_needed', 'is_on_disk', 'matrix_blocks',
+           'rows_in_memory', 'some_cells']
 
 # %% ../../nbs/data/count_blocks.ipynb #eab75f68
 VALUES_IN_BLOCK = 2**22
@@ -359,3 +360,99 @@ def memory_needed(path: str | Path, layer: str | None = None, clusters: bool = T
     except (ReadError, OSError):
         return None
     return BYTES_PER_VALUE * values + (BYTES_PER_CLUSTERED_CELL * cells if clusters else 0)
+
+# %% ../../nbs/data/count_blocks.ipynb #a7c9e012
+_ROWS_AT_ONCE = 16_384
+
+
+def is_on_disk(adata: Any) -> bool:
+    """Whether the matrix of an AnnData is backed by a file or is a Dask array.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> is_on_disk(pbmc_example(60, 300))
+    False
+    """
+    if not hasattr(adata, "obs_names"):
+        return False
+    return bool(adata.isbacked) or hasattr(adata.X, "compute")
+
+
+def matrix_blocks(matrix: Any, rows: np.ndarray) -> Iterator[csr_matrix]:
+    """Some rows of a backed or Dask matrix in order, CSR, some thousand at a time.
+
+    Parameters
+    ----------
+    matrix : [cells, genes], in memory, on disk or Dask.
+    rows : int, ascending.
+
+    Examples
+    --------
+    >>> [block.shape for block in matrix_blocks(np.eye(4), np.array([0, 2]))]
+    [(2, 4)]
+    """
+    from scipy import sparse
+
+    starts = np.arange(0, matrix.shape[0], _ROWS_AT_ONCE)
+    edges = np.searchsorted(rows, np.append(starts, matrix.shape[0]))
+    for start, first, last in zip(starts.tolist(), edges[:-1], edges[1:], strict=True):
+        if first == last:
+            continue
+        block = matrix[start : start + _ROWS_AT_ONCE]
+        block = block.compute() if hasattr(block, "compute") else block
+        yield sparse.csr_matrix(block)[rows[first:last] - start]
+
+
+def rows_in_memory(adata: AnnData, rows: np.ndarray) -> AnnData:
+    """Some cells of an AnnData, with all layers, in memory.
+
+    Parameters
+    ----------
+    adata : AnnData [cells, genes], in memory, backed or Dask.
+    rows : int, ascending.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> rows_in_memory(pbmc_example(60, 300), np.arange(5)).shape
+    (5, 300)
+    """
+    import anndata as ad
+    from scipy import sparse
+
+    if not is_on_disk(adata):
+        return adata[rows].copy()
+    part = ad.AnnData(obs=adata.obs, var=adata.var, uns=dict(adata.uns))[rows].copy()
+    part.X = sparse.vstack(list(matrix_blocks(adata.X, rows)), format="csr")
+    for name in filter(None, adata.layers):
+        blocks = list(matrix_blocks(adata.layers[name], rows))
+        part.layers[name] = sparse.vstack(blocks, format="csr")
+    return part
+
+# %% ../../nbs/data/count_blocks.ipynb #275cad41
+SOME_CELLS = 100_000  # cells that stand for all, where these are on disk
+
+
+def some_cells(adata: AnnData, chosen: np.ndarray, most: int | None = SOME_CELLS) -> AnnData:
+    """Chosen cells in memory; of an AnnData on disk at most `most`, at equal distances.
+
+    Parameters
+    ----------
+    adata : AnnData [cells, genes], in memory, backed or Dask.
+    chosen : bool [cells].
+    most : number of cells; None for all. Cells in memory are never fewer.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> cells = pbmc_example(60, 300)
+    >>> some_cells(cells, np.arange(60) < 5).shape
+    (5, 300)
+    """
+    chosen = np.asarray(chosen)
+    if not is_on_disk(adata):
+        return adata[chosen].copy()
+    rows = np.flatnonzero(chosen)
+    step = 1 if most is None else max(1, -(-len(rows) // most))
+    return rows_in_memory(adata, rows[::step])
