@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .detection import detect_genes, has_integer_values
+from .large_sets import MOST_KNOWN, sample_large
 from .spaces import Cells, as_cells
 
 # %% auto #0
@@ -292,7 +293,8 @@ def align(
     Parameters
     ----------
     holdout, generated, train : AnnData, matrix or (matrix, labels)
-        Counts or library-size-normalised values [cells, genes]; `train` is optional.
+        Counts or library-size-normalised values [cells, genes]; `train` is optional. An AnnData
+        that is backed or Dask is represented by a sample (see `sample_large`).
     labels_key : column of labels; generated cells without it are read by their "cluster"
     **options : fields of `AlignmentSettings`
 
@@ -305,6 +307,9 @@ def align(
     (60, 200)
     """
     settings = AlignmentSettings(**options)
+    holdout, _, sampled = sample_large(holdout, "held-out cells")
+    generated, _, of_generated = sample_large(generated, "generated cells")
+    train, drawn, of_train = sample_large(train, "training cells", MOST_KNOWN)
     held, made, known = _read(holdout, generated, train, labels_key, settings)
     train_donors = _donors(train, settings.donor_key, "training")
     donors = _donors(holdout, settings.donor_key, "held-out")
@@ -314,6 +319,8 @@ def align(
         known, rows, more = _remove_shared_cells(known, held)
         notes += more
         train_donors = None if train_donors is None else train_donors[rows]
+        rows = rows if drawn is None else drawn[rows]
+    notes += [*sampled, *of_generated, *of_train]
     made, more = _comparable_labels(held, made)
     detection = detect_genes(generated, made, held)
     has_labels = made.labels is not None and held.labels is not None
