@@ -5,16 +5,46 @@
 # %% ../../nbs/benchmarks/scale.ipynb #5f60cbe3
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
+from .measuring import peak_mb
 
 # %% auto #0
-__all__ = ['CELLS_IN_BLOCK', 'write_simulated']
+__all__ = ['CELLS_IN_BLOCK', 'STAGES', 'write_simulated', 'processing_costs', 'training_costs', 'copies_costs', 'judging_costs',
+           'run_scale_stage']
 
 # %% ../../nbs/benchmarks/scale.ipynb #3ac9a024
 CELLS_IN_BLOCK = 20_000
+
+
+def _blocks(cells: int, genes: int, share: float, seed: int):
+    """obs and var of simulated cells, and an iterator over their counts."""
+    import pandas as pd
+
+    from scgan_nb.data import datasets
+
+    real = datasets.pbmc3k()
+    kept = np.sort(np.argsort(-np.asarray(real.X.sum(0)).ravel(), kind="stable")[:genes])
+    x, codes = real.X[:, kept].tocsr(), real.obs["cell_type"].cat.codes.to_numpy()
+    rows = np.random.default_rng([seed, 0]).integers(0, x.shape[0], cells)
+    types = pd.Categorical.from_codes(codes[rows], real.obs["cell_type"].cat.categories)
+    obs = pd.DataFrame({"cell_type": types}, index=[f"cell_{i}" for i in range(cells)])
+
+    def counts():
+        for start in range(0, cells, CELLS_IN_BLOCK):
+            rng, block = np.random.default_rng([seed, start + 1]), x[rows[start:][:CELLS_IN_BLOCK]]
+            block.data = rng.binomial(block.data.astype(np.int64), share).astype(np.float32)
+            block.eliminate_zeros()
+            yield block
+
+    return obs, real.var.iloc[kept], counts()
 
 
 def write_simulated(
@@ -42,30 +72,141 @@ def write_simulated(
     (300, 100)
     """
     import anndata as ad
-    import h5py
-    import pandas as pd
 
-    from scgan_nb.data import datasets
+    from scgan_nb.data.cell_files import open_cell_file, write_parts
     from scgan_nb.generation.writing import append_rows
 
-    real = datasets.pbmc3k()
-    kept = np.sort(np.argsort(-np.asarray(real.X.sum(0)).ravel(), kind="stable")[:genes])
-    x, codes = real.X[:, kept].tocsr(), real.obs["cell_type"].cat.codes.to_numpy()
-    rows = np.random.default_rng([seed, 0]).integers(0, x.shape[0], cells)
-    types = pd.Categorical.from_codes(codes[rows], real.obs["cell_type"].cat.categories)
-    obs = pd.DataFrame({"cell_type": types}, index=[f"cell_{i}" for i in range(cells)])
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        for start in range(0, cells, CELLS_IN_BLOCK):
-            block, rng = (
-                x[rows[start : start + CELLS_IN_BLOCK]],
-                np.random.default_rng([seed, start + 1]),
-            )
-            block.data = rng.binomial(block.data.astype(np.int64), share).astype(np.float32)
-            block.eliminate_zeros()
+    obs, var, blocks = _blocks(cells, genes, share, seed)
+    with open_cell_file(path, ".h5ad") as file:
+        for block in blocks:
             append_rows(file, "X", [block])
-        empty = ad.AnnData(obs=obs, var=real.var.iloc[kept])
-        for name in ("obs", "var", "uns", "obsm", "varm", "obsp", "varp", "layers"):
-            part = getattr(empty, name)
-            ad.io.write_elem(file, name, part if name in ("obs", "var") else dict(part))
+        write_parts(file, ad.AnnData(obs=obs, var=var))
     return Path(path)
+
+# %% ../../nbs/benchmarks/scale.ipynb #e7b1ff5b
+def processing_costs(path: str, folder: str, in_memory: bool, clusters: bool = False) -> dict:
+    """Seconds and peak memory from a file of counts to an experiment folder.
+
+    Parameters
+    ----------
+    path : `.h5ad` from `write_simulated`.
+    folder : the experiment folder to make.
+    in_memory : process in memory, else in blocks.
+    clusters : find clusters; else labels are taken from the file.
+    """
+    from scgan_nb.core.presets import experiment_of
+    from scgan_nb.workflow.experiments import process
+
+    labels = {} if clusters else {"labels_key": "cell_type"}
+    experiment = experiment_of(raw_input=path, type="cscGAN", in_memory=in_memory, **labels)
+    began = time.perf_counter()
+    done = process(folder, experiment).preprocessed
+    seconds = time.perf_counter() - began
+    return {"s": seconds, "cells": done.total_count, "labels": done.clusters_no}
+
+
+def training_costs(folder: str, in_memory_gb: float, steps: int = 20, batches: int = 400) -> dict:
+    """Cells a second that training is given, and the memory of a short training.
+
+    Parameters
+    ----------
+    folder : processed experiment folder.
+    in_memory_gb : see `TrainingParams`; 0 reads from disk.
+    steps : steps of training.
+    batches : batches that are timed without training.
+    """
+    from scgan_nb.core.presets import experiment_of
+    from scgan_nb.data.batches import MemoryBatches, open_records
+    from scgan_nb.workflow.experiment_folders import processed_experiment
+    from scgan_nb.workflow.experiments import train
+
+    there = processed_experiment(folder)
+    sizes = {"gen_layers": [64], "critic_layers": [64], "latent_dim": 16, "batch_size": 128}
+    asked = {
+        "in_memory_gb": in_memory_gb,
+        "max_steps": steps,
+        "validation_freq": 0,
+        "recipe": "counts",
+    }
+    source = {"raw_input": there.input_ds.raw_input, "labels_key": there.input_ds.labels_key}
+    experiment = experiment_of(
+        type="cscGAN", critic_cond_type="projection", **source, **sizes, **asked
+    )
+    experiment = experiment.model_copy(update={"input_ds": there.input_ds})
+    began = time.perf_counter()
+    train(folder, experiment, restart=True, progress=False)
+    seconds = time.perf_counter() - began
+    peak = peak_mb()
+    x, labels = open_records(Path(folder) / "TF_records", "train", in_memory_gb=in_memory_gb)
+    source = MemoryBatches(x, labels, batch_size=128)
+    source.batch(0)  # the order of an epoch
+    began = time.perf_counter()
+    for i in range(1, batches + 1):
+        source.batch(i)
+    speed = 128 * batches / (time.perf_counter() - began)
+    return {"s": seconds, "cells_per_s": speed, "training_peak_mb": peak}
+
+
+def copies_costs(train: str, generated: str, holdout: str) -> dict:
+    """Seconds, recall and numbers of a search for copies in files."""
+    import anndata as ad
+
+    from scgan_nb.evaluation.copies import find_copies
+
+    cells = [ad.read_h5ad(path, backed="r") for path in (train, generated, holdout)]
+    began = time.perf_counter()
+    check = find_copies(*cells)
+    seconds = time.perf_counter() - began
+    return {"s": seconds, "recall": check.recall, "listed": len(check.copies), "said": str(check)}
+
+
+def judging_costs(train: str, generated: str, holdout: str) -> dict:
+    """Seconds of an evaluation of cells in files, by samples, and its notes on these."""
+    import anndata as ad
+
+    from scgan_nb.evaluation.alignment import align
+    from scgan_nb.evaluation.evaluate import evaluate_plan
+    from scgan_nb.evaluation.preparation import prepare
+    from scgan_nb.evaluation.settings import EvaluationSettings
+
+    cells = [ad.read_h5ad(path, backed="r") for path in (holdout, generated, train)]
+    began = time.perf_counter()
+    aligned = align(*cells, labels_key="cell_type")
+    settings = EvaluationSettings(only=["mmd", "ks", "nndr"], repeats=2, fast=True)
+    found = evaluate_plan(prepare(aligned, settings))
+    seconds = time.perf_counter() - began
+    notes = [note for note in aligned.notes if "on disk" in note]
+    return {"s": seconds, "notes": notes, "mmd": found["mmd"].value}
+
+# %% ../../nbs/benchmarks/scale.ipynb #34cae25d
+STAGES = {
+    "processing": processing_costs,
+    "training": training_costs,
+    "copies": copies_costs,
+    "judging": judging_costs,
+}
+
+
+def run_scale_stage(stage: str, **arguments: object) -> dict:
+    """Run a stage in a fresh process with two threads; returns its numbers and `peak_mb`.
+
+    Raises
+    ------
+    RuntimeError with the last lines of its output, if it fails.
+
+    Examples
+    --------
+    >>> run_scale_stage("copies", train="a.h5ad", generated="b.h5ad", holdout="c.h5ad")
+    ... # doctest: +SKIP
+    """
+    settings = {"OMP_NUM_THREADS": "2", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-m", "scgan_nb.benchmarks.scale", stage, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings)
+    if done.returncode:
+        raise RuntimeError(f"stage {stage} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__" and "__file__" in globals():
+    result = STAGES[sys.argv[1]](**json.loads(sys.argv[2]))
+    print(json.dumps({"peak_mb": peak_mb(), **result}))

@@ -33,9 +33,7 @@ class SampledCells(NamedTuple):
     notes: list[str]
 
 
-def sample_large(
-    cells: Any, what: str, most: int = MOST_JUDGED, seed: int = 0
-) -> SampledCells:
+def sample_large(cells: Any, what: str, most: int = MOST_JUDGED, seed: int = 0) -> SampledCells:
     """A sample of an AnnData that is on disk; anything else as it is.
 
     Parameters

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.count_blocks import is_on_disk, rows_in_memory
 from ..data.file_checks import missing_file_message, plain_errors
 from ..data.gene_names import keep_genes, with_symbols
 from ..data.labels import LABEL_COLUMNS
-from ..data.count_blocks import is_on_disk, rows_in_memory
 from ..data.readers import read
 from ..evaluation.detection import undo_log1p
 from ..evaluation.spaces import check_linear
