@@ -17,8 +17,8 @@ import numpy as np
 from .measuring import peak_mb
 
 # %% auto #0
-__all__ = ['CELLS_IN_BLOCK', 'STAGES', 'write_simulated', 'processing_costs', 'training_costs', 'copies_costs', 'judging_costs',
-           'run_scale_stage']
+__all__ = ['CELLS_IN_BLOCK', 'STAGES', 'write_simulated', 'processing_costs', 'training_costs', 'batches_costs', 'copies_costs',
+           'judging_costs', 'run_scale_stage']
 
 # %% ../../nbs/benchmarks/scale.ipynb #3ac9a024
 CELLS_IN_BLOCK = 20_000
@@ -46,7 +46,7 @@ def _blocks(cells: int, genes: int, share: float, seed: int):
 
     return obs, real.var.iloc[kept], counts()
 
-
+# %% ../../nbs/benchmarks/scale.ipynb #29f09a81
 def write_simulated(
     path: str | Path, cells: int, genes: int = 2_000, share: float = 0.12, seed: int = 0
 ) -> Path:
@@ -104,19 +104,17 @@ def processing_costs(path: str, folder: str, in_memory: bool, clusters: bool = F
     seconds = time.perf_counter() - began
     return {"s": seconds, "cells": done.total_count, "labels": done.clusters_no}
 
-
-def training_costs(folder: str, in_memory_gb: float, steps: int = 20, batches: int = 400) -> dict:
-    """Cells a second that training is given, and the memory of a short training.
+# %% ../../nbs/benchmarks/scale.ipynb #4972c4b5
+def training_costs(folder: str, in_memory_gb: float, steps: int = 20) -> dict:
+    """Seconds and peak memory of a short training, the opening of records included.
 
     Parameters
     ----------
     folder : processed experiment folder.
     in_memory_gb : see `TrainingParams`; 0 reads from disk.
     steps : steps of training.
-    batches : batches that are timed without training.
     """
     from scgan_nb.core.presets import experiment_of
-    from scgan_nb.data.batches import MemoryBatches, open_records
     from scgan_nb.workflow.experiment_folders import processed_experiment
     from scgan_nb.workflow.experiments import train
 
@@ -136,17 +134,29 @@ def training_costs(folder: str, in_memory_gb: float, steps: int = 20, batches: i
     began = time.perf_counter()
     train(folder, experiment, restart=True, progress=False)
     seconds = time.perf_counter() - began
-    peak = peak_mb()
-    x, labels = open_records(Path(folder) / "TF_records", "train", in_memory_gb=in_memory_gb)
-    source = MemoryBatches(x, labels, batch_size=128)
-    source.batch(0)  # the order of an epoch
+    return {"s": seconds}
+
+# %% ../../nbs/benchmarks/scale.ipynb #6623a2a1
+def batches_costs(folder: str, in_memory_gb: float, batches: int = 400) -> dict:
+    """Cells a second that training is given, as dense batches of 128.
+
+    Parameters
+    ----------
+    folder : experiment folder.
+    in_memory_gb : see `TrainingParams`; 0 reads from disk.
+    batches : number of batches that are timed, from random places.
+    """
+    from scgan_nb.data.batches import MemoryBatches, open_records
+
+    records = Path(folder) / "TF_records"
+    source = MemoryBatches(*open_records(records, "train", in_memory_gb=in_memory_gb), 128)
+    source.batch(0)  # makes the order of the epoch
     began = time.perf_counter()
     for i in range(1, batches + 1):
         source.batch(i)
-    speed = 128 * batches / (time.perf_counter() - began)
-    return {"s": seconds, "cells_per_s": speed, "training_peak_mb": peak}
+    return {"cells_per_s": 128 * batches / (time.perf_counter() - began)}
 
-
+# %% ../../nbs/benchmarks/scale.ipynb #fd9938c9
 def copies_costs(train: str, generated: str, holdout: str) -> dict:
     """Seconds, recall and numbers of a search for copies in files."""
     import anndata as ad
@@ -182,6 +192,7 @@ def judging_costs(train: str, generated: str, holdout: str) -> dict:
 STAGES = {
     "processing": processing_costs,
     "training": training_costs,
+    "batches": batches_costs,
     "copies": copies_costs,
     "judging": judging_costs,
 }

@@ -143,7 +143,7 @@ def _fill_matrix(group, counts: CountBlocks, library_size: int) -> Totals:
     group["indptr"][:] = indptr
     return found
 
-
+# %% ../../nbs/data/block_preprocessing.ipynb #0555f1ad
 def _write_scaled(path: Path, kept: _Kept, n_values: int, library_size: int) -> None:
     """Write the kept cells, scaled, with labels, split and counts in obs."""
     import anndata
@@ -183,10 +183,7 @@ def preprocess_blocks(
     cells : AnnData, backed by `path`; its content is that of `preprocess`.
     block : Preprocessed, see `preprocessed_block`.
 
-    Raises
-    ------
-    ValueError
-        As `preprocess`.
+    Raises ValueError as `preprocess`.
 
     Examples
     --------

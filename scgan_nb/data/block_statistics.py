@@ -71,7 +71,7 @@ def residual_variances_of(
             squares += np.einsum("cg,cg->g", r, r)
     return np.where(share > 0, squares / n - (sums / n) ** 2, 0.0)
 
-
+# %% ../../nbs/data/block_statistics.ipynb #bef21267
 def informative_genes_of(counts: CountBlocks, n: int) -> np.ndarray:
     """`informative_genes` of counts on disk, int [n]."""
     return np.sort(np.argsort(-residual_variances_of(counts), kind="stable")[:n])

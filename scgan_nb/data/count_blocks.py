@@ -79,11 +79,9 @@ class CountBlocks:
 
     Attributes
     ----------
-    matrix : the stored matrix, see `block_starts`.
-    rows, columns : int, what is kept of it, ascending.
+    matrix : the stored matrix, see `block_starts`; `rows`, `columns`: int, what is kept of it.
     cells : AnnData [kept cells, kept genes] without values.
-    source : file, named in messages.
-    clip, round : see `read`.
+    source, clip, round : file, named in messages; see `read`.
     """
 
     matrix: Any
@@ -164,7 +162,7 @@ def _matrix_of(store: Any, layer: str | None, source: Path) -> tuple[Any, str]:
         )
     return matrix, place
 
-
+# %% ../../nbs/data/count_blocks.ipynb #2c20de0b
 def _tables(store: Any, place: str, matrix: Any, source: Path) -> AnnData:
     """Cells and genes with an empty matrix, as `read` names them."""
     import anndata as ad
@@ -189,16 +187,12 @@ def open_counts(
     clip: bool = False,
     labels_file: str | Path | None = None,
 ) -> Iterator[CountBlocks]:
-    """Open counts of a `.h5ad` or `.zarr` without reading their values.
+    """Open counts of a `.h5ad` or `.zarr` as `CountBlocks`, without reading their values.
 
     Parameters
     ----------
     path : the file or folder; it is closed at the end of the block.
     layer, transpose, round, clip, labels_file : see `read`; cells must be in rows.
-
-    Yields
-    ------
-    CountBlocks
 
     Raises
     ------
@@ -306,7 +300,7 @@ def _checked_blocks(counts: CountBlocks) -> Iterator[tuple[slice, csr_matrix]]:
     if fractions:
         warn_user(f"{fractions:,} values were rounded to whole numbers (round)")
 
-
+# %% ../../nbs/data/count_blocks.ipynb #e6926c20
 def check_blocks(counts: CountBlocks, min_genes: int = 0) -> Totals:
     """Check that all blocks hold raw counts (see `check_counts`), and add them up.
 
@@ -403,7 +397,7 @@ def matrix_blocks(matrix: Any, rows: np.ndarray) -> Iterator[csr_matrix]:
         block = block.compute() if hasattr(block, "compute") else block
         yield sparse.csr_matrix(block)[rows[first:last] - start]
 
-
+# %% ../../nbs/data/count_blocks.ipynb #a99c596e
 def rows_in_memory(adata: AnnData, rows: np.ndarray) -> AnnData:
     """Some cells of an AnnData, with all layers, in memory.
 

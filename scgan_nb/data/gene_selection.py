@@ -50,7 +50,7 @@ def normalised_dispersions(x: csr_matrix) -> np.ndarray:
         sums_by_gene(x, np.positive), sums_by_gene(x, np.square), n_cells=x.shape[0]
     )
 
-
+# %% ../../nbs/data/gene_selection.ipynb #b60e384d
 def dispersions_of(sums: np.ndarray, squares: np.ndarray, n_cells: int) -> np.ndarray:
     """`normalised_dispersions` from sums over cells, of which parts may be added up.
 

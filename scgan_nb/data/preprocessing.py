@@ -87,7 +87,7 @@ def _cells_with_genes(genes_per_cell: np.ndarray, min_genes: int) -> np.ndarray:
         )
     return cells
 
-
+# %% ../../nbs/data/preprocessing.ipynb #70db4935
 def _genes_in_cells(cells_per_gene: np.ndarray, min_cells: int) -> np.ndarray:
     """Which genes are in enough cells, bool [genes]; ValueError if none is."""
     genes = cells_per_gene >= min_cells

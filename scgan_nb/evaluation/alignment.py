@@ -280,6 +280,36 @@ def _read(
     known = None if train is None else as_cells(train, real_key, what="train")
     return held, made, known
 
+# %% ../../nbs/evaluation/alignment.ipynb #e7329410
+def _align(
+    holdout: Any, generated: Any, train: Any, labels_key: str | None, settings: AlignmentSettings
+) -> AlignedCells:
+    "`align` for cells in memory."
+    held, made, known = _read(holdout, generated, train, labels_key, settings)
+    train_donors = _donors(train, settings.donor_key, "training")
+    donors = _donors(holdout, settings.donor_key, "held-out")
+    held, known, notes = _match_genes(held, made, known, settings.same_gene_order)
+    rows = None
+    if known is not None:
+        known, rows, more = _remove_shared_cells(known, held)
+        notes += more
+        train_donors = None if train_donors is None else train_donors[rows]
+    made, more = _comparable_labels(held, made)
+    detection = detect_genes(generated, made, held)
+    has_labels = made.labels is not None and held.labels is not None
+    return AlignedCells(
+        generated=made,
+        holdout=held,
+        train=known,
+        detected=detection.detected,
+        totals=(detection.totals, _holdout_totals(holdout, held)),
+        notes=[_units_note(held, made), *notes, *more, detection.rule],
+        labels_key=labels_key if has_labels else None,
+        donors=(train_donors, donors),
+        train_rows=rows,
+        symbols=gene_symbols(generated) | gene_symbols(holdout),
+    )
+
 # %% ../../nbs/evaluation/alignment.ipynb #206fd786
 def align(
     holdout: Any,
@@ -306,33 +336,11 @@ def align(
     >>> align(*split_example(60, 40)).holdout.x.shape
     (60, 200)
     """
-    settings = AlignmentSettings(**options)
-    holdout, _, sampled = sample_large(holdout, "held-out cells")
+    holdout, _, notes = sample_large(holdout, "held-out cells")
     generated, _, of_generated = sample_large(generated, "generated cells")
     train, drawn, of_train = sample_large(train, "training cells", MOST_KNOWN)
-    held, made, known = _read(holdout, generated, train, labels_key, settings)
-    train_donors = _donors(train, settings.donor_key, "training")
-    donors = _donors(holdout, settings.donor_key, "held-out")
-    held, known, notes = _match_genes(held, made, known, settings.same_gene_order)
-    rows = None
-    if known is not None:
-        known, rows, more = _remove_shared_cells(known, held)
-        notes += more
-        train_donors = None if train_donors is None else train_donors[rows]
-        rows = rows if drawn is None else drawn[rows]
-    notes += [*sampled, *of_generated, *of_train]
-    made, more = _comparable_labels(held, made)
-    detection = detect_genes(generated, made, held)
-    has_labels = made.labels is not None and held.labels is not None
-    return AlignedCells(
-        generated=made,
-        holdout=held,
-        train=known,
-        detected=detection.detected,
-        totals=(detection.totals, _holdout_totals(holdout, held)),
-        notes=[_units_note(held, made), *notes, *more, detection.rule],
-        labels_key=labels_key if has_labels else None,
-        donors=(train_donors, donors),
-        train_rows=rows,
-        symbols=gene_symbols(generated) | gene_symbols(holdout),
-    )
+    aligned = _align(holdout, generated, train, labels_key, AlignmentSettings(**options))
+    if drawn is not None and aligned.train_rows is not None:
+        aligned.train_rows = drawn[aligned.train_rows]
+    aligned.notes += [*notes, *of_generated, *of_train]
+    return aligned

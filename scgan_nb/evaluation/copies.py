@@ -155,7 +155,7 @@ class CopyCheck:
             f"on {self.recall_cells:,})."
         )
 
-
+# %% ../../nbs/evaluation/copies.ipynb #c43d3546
 def find_copies(
     train: AnnData, generated: AnnData, holdout: AnnData, n_pcs: int = 50, seed: int = 0
 ) -> CopyCheck:

@@ -265,8 +265,7 @@ class _RealCells(_State):
 
         Raises
         ------
-        ValueError for another name, or if the model was loaded without its data.
-        """
+        ValueError for another name, or if the model was loaded without its data."""
         return self._some_cells(split, None)
 
     def _some_cells(self, split: str, most: int | None = SOME_CELLS) -> AnnData:

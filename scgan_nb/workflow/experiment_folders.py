@@ -122,7 +122,7 @@ def read_processed(path: str | Path, experiment: Experiment) -> AnnData:
 
 _COPIES = 3  # of processed cells: all, training cells, batches
 
-
+# %% ../../nbs/workflow/experiment_folders.ipynb #7e9dc1b6
 def _fits(path: Path, experiment: Experiment) -> bool:
     "Whether processed cells are to be held in memory."
     import h5py
