@@ -126,6 +126,12 @@ class ReadingInput(OriginalInput):
     )
     round: bool = setting(False, "round estimated counts to whole numbers", extension=True)
     clip: bool = setting(False, "set a few negative values to 0", extension=True)
+    in_memory: bool | None = setting(
+        None,
+        "true: the counts are read into memory; false: block by block from .h5ad or .zarr, with "
+        "the same result; null: as the memory allows",
+        extension=True,
+    )
 
     @property
     def read_options(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['normalised_dispersions', 'highly_variable_genes', 'zheng17', 'residual_variances', 'informative_genes']
+__all__ = ['normalised_dispersions', 'dispersions_of', 'highly_variable_genes', 'largest_dispersions', 'zheng17',
+           'residual_variances', 'informative_genes']
 
 # %% ../../nbs/data/gene_selection.ipynb #81861b1f
 def _median_by_bin(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
@@ -45,9 +46,30 @@ def normalised_dispersions(x: csr_matrix) -> np.ndarray:
     >>> np.isneginf(normalised_dispersions(x)).tolist()
     [False, False, True]
     """
-    n, n_genes = x.shape
-    mean = sums_by_gene(x, np.positive) / n
-    variance = (sums_by_gene(x, np.square) / n - mean**2) * n / (n - 1)
+    return dispersions_of(
+        sums_by_gene(x, np.positive), sums_by_gene(x, np.square), n_cells=x.shape[0]
+    )
+
+# %% ../../nbs/data/gene_selection.ipynb #b60e384d
+def dispersions_of(sums: np.ndarray, squares: np.ndarray, n_cells: int) -> np.ndarray:
+    """`normalised_dispersions` from sums over cells, of which parts may be added up.
+
+    Parameters
+    ----------
+    sums, squares : float64 [genes], sums of values and of their squares.
+    n_cells : number of cells; at least 2.
+
+    Returns
+    -------
+    float64 [genes].
+
+    Examples
+    --------
+    >>> dispersions_of(np.array([4.0, 0.0]), np.array([16.0, 0.0]), n_cells=2).tolist()
+    [0.0, -inf]
+    """
+    mean = sums / n_cells
+    variance = (squares / n_cells - mean**2) * n_cells / (n_cells - 1)
     seen = mean > 0
     mean, dispersion = mean[seen], variance[seen] / mean[seen]
     edges = np.unique(np.percentile(mean, np.arange(10, 105, 5))) if seen.any() else []
@@ -56,7 +78,7 @@ def normalised_dispersions(x: csr_matrix) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         mad = _median_by_bin(np.abs(deviation), bins) / 0.6744897501960817
         deviation = deviation / mad
-    result = np.full(n_genes, -np.inf)
+    result = np.full(len(sums), -np.inf)
     result[seen] = np.nan_to_num(deviation, nan=0.0, posinf=np.inf, neginf=-np.inf)
     return result
 
@@ -81,7 +103,26 @@ def highly_variable_genes(x: csr_matrix, n: int) -> np.ndarray:
     >>> highly_variable_genes(x, 10).shape
     (10,)
     """
-    dispersion = normalised_dispersions(x)
+    return largest_dispersions(normalised_dispersions(x), n)
+
+
+def largest_dispersions(dispersion: np.ndarray, n: int) -> np.ndarray:
+    """Positions of the `n` largest finite or infinite dispersions above -inf, ascending.
+
+    Parameters
+    ----------
+    dispersion : float64 [genes], from `normalised_dispersions`.
+    n : number of genes. Ties go to the first gene.
+
+    Returns
+    -------
+    int [at most n].
+
+    Examples
+    --------
+    >>> largest_dispersions(np.array([0.5, -np.inf, 2.0]), 3).tolist()
+    [0, 2]
+    """
     expressed = int((dispersion > -np.inf).sum())
     first = np.argsort(-dispersion, kind="stable")[: min(n, expressed)]
     return np.sort(first)

@@ -33,7 +33,7 @@ from .validation import check_counts, collected_notes
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from pandas import Categorical
+    from pandas import Categorical, DataFrame
     from scipy.sparse import csr_matrix
 
 # %% auto #0
@@ -71,23 +71,33 @@ def filter_masks(
     >>> cells.tolist(), genes.tolist()
     ([True, True, False], [True, True, False])
     """
-    genes_per_cell = np.diff(x.indptr)
+    cells = _cells_with_genes(np.diff(x.indptr), min_genes)
+    cells_per_gene = sums_by_gene(x if cells.all() else x[cells]).astype(int)
+    return cells, _genes_in_cells(cells_per_gene, min_cells)
+
+
+def _cells_with_genes(genes_per_cell: np.ndarray, min_genes: int) -> np.ndarray:
+    """Which cells have enough genes, bool [cells]; ValueError if none has."""
     cells = genes_per_cell >= min_genes
     if not cells.any():
         raise ValueError(
-            f"no cell has {min_genes:,} genes (the largest number among {x.shape[0]:,} cells is "
+            f"no cell has {min_genes:,} genes (the largest number among {len(cells):,} cells is "
             f"{genes_per_cell.max(initial=0):,}): lower input_ds.filtering.min_genes, or check "
             "that cells are in rows"
         )
-    cells_per_gene = sums_by_gene(x if cells.all() else x[cells]).astype(int)
+    return cells
+
+# %% ../../nbs/data/preprocessing.ipynb #70db4935
+def _genes_in_cells(cells_per_gene: np.ndarray, min_cells: int) -> np.ndarray:
+    """Which genes are in enough cells, bool [genes]; ValueError if none is."""
     genes = cells_per_gene >= min_cells
     if not genes.any():
         raise ValueError(
-            f"no gene is found in {min_cells:,} cells (the largest number among {x.shape[1]:,} "
+            f"no gene is found in {min_cells:,} cells (the largest number among {len(genes):,} "
             f"genes is {cells_per_gene.max(initial=0):,}): lower input_ds.filtering.min_cells, "
             "or check that cells are in rows"
         )
-    return cells, genes
+    return genes
 
 # %% ../../nbs/data/preprocessing.ipynb #f40719f5
 @dataclass(frozen=True)
@@ -131,6 +141,11 @@ def _checked(adata: AnnData, names: list[str]) -> AnnData:
     """Cells in memory whose X is counts, with covariates as categorical columns of text."""
     adata = adata.to_memory() if adata.isbacked else adata
     check_counts(adata)
+    return _with_covariates(adata, names)
+
+
+def _with_covariates(adata: AnnData, names: list[str]) -> AnnData:
+    """Cells whose covariates are categorical columns of text; a copy if there are covariates."""
     if not names:
         return adata
     values = covariates_from_columns(adata.obs, names)
@@ -140,15 +155,16 @@ def _checked(adata: AnnData, names: list[str]) -> AnnData:
     return adata
 
 
-def _label(adata: AnnData, x: csr_matrix, input_ds: InputDs) -> tuple[Categorical, str]:
-    """Labels of all cells, and where they are from."""
+def _label(
+    adata: AnnData, input_ds: InputDs, cluster: Callable[[], Categorical]
+) -> tuple[Categorical, str]:
+    """Labels of all cells, from a column or from `cluster()`; and where they are from."""
     clustering, column = input_ds.clustering, input_ds.labels_column
     if input_ds.labels_file is not None and input_ds.labels_key is None:
         column = adata.uns.get("labels_key", column)  # as `add_labels` has found
     if column is not None:
         return labels_from_column(adata.obs, column), f"obs[{column!r}]"
-    labels = cluster_cells(x, clustering.res, clustering.method, clustering.seed)
-    return labels, f"{clustering.method}, resolution {clustering.res:g}"
+    return cluster(), f"{clustering.method}, resolution {clustering.res:g}"
 
 
 def _label_sizes(labels: Categorical, mask: np.ndarray | None = None) -> dict[str, int]:
@@ -167,14 +183,19 @@ def _listed(sizes: dict[str, int], at_most: int = 20) -> str:
 def _drop_silent(kept: _Kept, where: str) -> _Kept:
     """Drop the cells without counts, with a warning."""
     expressed = np.diff(kept.x.indptr) > 0
+    _report_silent(expressed, where)
+    return kept.only_cells(expressed)
+
+
+def _report_silent(expressed: np.ndarray, where: str) -> None:
+    """Warn of cells without counts; ValueError if no cell has any. `expressed`: bool [cells]."""
     if not expressed.any():
         raise ValueError(
             f"no cell has counts {where}: loosen input_ds.filtering, or keep more genes"
         )
     if not expressed.all():
         dropped = f"{(~expressed).sum():,} of {len(expressed):,} cells"
-        warnings.warn(f"{dropped} have no counts {where} and were dropped", stacklevel=5)
-    return kept.only_cells(expressed)
+        warnings.warn(f"{dropped} have no counts {where} and were dropped", stacklevel=6)
 
 
 def _filter(kept: _Kept, filtering: Filtering) -> _Kept:
@@ -200,15 +221,23 @@ def _select_genes(kept: _Kept, n: int) -> _Kept:
     return kept
 
 # %% ../../nbs/data/preprocessing.ipynb #732c687b
+def _tables(
+    adata: AnnData, cells: np.ndarray, genes: np.ndarray, labels: Categorical, split: np.ndarray
+) -> tuple[DataFrame, DataFrame]:
+    """obs and var of the kept cells and genes, with labels and split."""
+    import pandas as pd
+
+    obs, var = plain_table(adata.obs.iloc[cells], "obs"), plain_table(adata.var.iloc[genes], "var")
+    obs["cluster"] = labels
+    obs["split"] = pd.Categorical(split, ["train", "valid", "test"])
+    return obs, var
+
+
 def _scale(adata: AnnData, kept: _Kept, library_size: int) -> AnnData:
     """The kept cells, scaled, with labels, split and counts in obs."""
     import anndata
-    import pandas as pd
 
-    obs = plain_table(adata.obs.iloc[kept.cells], "obs")
-    var = plain_table(adata.var.iloc[kept.genes], "var")
-    obs["cluster"] = kept.labels
-    obs["split"] = pd.Categorical(kept.split, ["train", "valid", "test"])
+    obs, var = _tables(adata, kept.cells, kept.genes, kept.labels, kept.split)
     obs["n_counts"] = library_sizes(kept.x).astype(np.float32)
     obs["n_genes"] = np.diff(kept.x.indptr)
     var["n_cells"] = sums_by_gene(kept.x).astype(int)
@@ -272,7 +301,10 @@ def _select(adata: AnnData, input_ds: InputDs, say: Callable[[str], object]) -> 
     """Label, filter, split, and select genes; returns what is kept, and where labels are from."""
     x = counts_matrix(adata)
     say(f"{x.shape[0]:,} cells x {x.shape[1]:,} genes")
-    labels, labels_from = _label(adata, x, input_ds)
+    how = input_ds.clustering
+    labels, labels_from = _label(
+        adata, input_ds, lambda: cluster_cells(x, how.res, how.method, how.seed)
+    )
     say(f"{len(labels.categories):,} labels from {labels_from}: {_listed(_label_sizes(labels))}")
     kept = _Kept(x, np.arange(x.shape[0]), np.arange(x.shape[1]), labels)
     kept = _filter(kept, input_ds.filtering)

@@ -11,7 +11,10 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +27,7 @@ from .labels import labels_from_column
 from .splitting import random_order
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     from anndata import AnnData
     from pandas import Categorical
     from scipy.sparse import csr_matrix
@@ -113,23 +117,81 @@ def _rows_of_files(split: np.ndarray, n_files: int, seed: int) -> dict[str, np.n
     return files
 
 # %% ../../nbs/data/tfrecords.ipynb #e02a3b72
+def _writer(path: Path) -> tf.io.TFRecordWriter:
+    """A new record file, open for writing."""
+    import tensorflow as tf
+
+    return tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions("GZIP", compression_level=3))
+
+
+def _write_rows(
+    writer: tf.io.TFRecordWriter,
+    rows: np.ndarray,
+    x: csr_matrix,
+    barcodes: list[str],
+    labels: Categorical,
+) -> None:
+    """Write the cells in `rows` to an open file."""
+    codes, n_labels = labels.codes, len(labels.categories)
+    for row in rows:
+        cell = slice(x.indptr[row], x.indptr[row + 1])
+        label = int(codes[row])
+        writer.write(_record(x.indices[cell], x.data[cell], barcodes[row], label, n_labels))
+
+
 def _write_file(
     path: Path, rows: np.ndarray, x: csr_matrix, barcodes: list[str], labels: Categorical
 ) -> dict[str, object]:
     """Write the cells in `rows` to a file; returns the file's entry in the manifest."""
-    import tensorflow as tf
-
-    codes, n_labels = labels.codes, len(labels.categories)
-    options = tf.io.TFRecordOptions("GZIP", compression_level=3)
-    with tf.io.TFRecordWriter(str(path), options) as writer:
-        for row in rows:
-            cell = slice(x.indptr[row], x.indptr[row + 1])
-            label = int(codes[row])
-            writer.write(_record(x.indices[cell], x.data[cell], barcodes[row], label, n_labels))
+    with _writer(path) as writer:
+        _write_rows(writer, rows, x, barcodes, labels)
     n_values = int((x.indptr[rows + 1] - x.indptr[rows]).sum())
     return {"cells": len(rows), "values": n_values, "sha256": file_sha256(path)}
 
+# %% ../../nbs/data/tfrecords.ipynb #054f56a0
+_CELLS_AT_ONCE = 16_384
 
+
+def _write_files(
+    folder: Path, rows: dict[str, np.ndarray], adata: AnnData, labels: Categorical
+) -> dict[str, dict]:
+    """Write all files, from cells in memory; returns their entries in the manifest."""
+    x, barcodes = counts_matrix(adata), list(map(str, adata.obs_names))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        written = threads.map(
+            lambda name: _write_file(folder / name, rows[name], x, barcodes, labels), rows
+        )
+        return dict(zip(rows, written, strict=True))
+
+
+def _write_blocks(
+    folder: Path, rows: dict[str, np.ndarray], adata: AnnData, labels: Categorical
+) -> dict[str, dict]:
+    """Write all files, from cells that are backed by a file, `_CELLS_AT_ONCE` at a time."""
+    n_values = dict.fromkeys(rows, 0)
+    with ExitStack() as files, ThreadPoolExecutor(os.cpu_count()) as threads:
+        writers = {name: files.enter_context(_writer(folder / name)) for name in rows}
+        for start in range(0, adata.n_obs, _CELLS_AT_ONCE):
+            part = slice(start, min(start + _CELLS_AT_ONCE, adata.n_obs))
+            x = counts_matrix(SimpleNamespace(X=adata.X[part]))
+            barcodes = list(map(str, adata.obs_names[part]))
+            edges = {name: np.searchsorted(rows[name], (start, part.stop)) for name in rows}
+            here = {name: rows[name][slice(*edges[name])] - start for name in rows}
+            for name, own in here.items():
+                n_values[name] += int((x.indptr[own + 1] - x.indptr[own]).sum())
+            arguments = (writers[name] for name in rows), here.values()
+            more = (repeat(thing) for thing in (x, barcodes, labels[part]))
+            list(threads.map(_write_rows, *arguments, *more))
+    return {
+        name: {
+            "cells": len(rows[name]),
+            "values": n_values[name],
+            "sha256": file_sha256(folder / name),
+        }
+        for name in rows
+    }
+
+# %% ../../nbs/data/tfrecords.ipynb #2fca2dca
 def _labels_and_split(adata: AnnData) -> tuple[Categorical, np.ndarray]:
     """Labels and split of processed cells; raises ValueError where they are missing."""
     import pandas as pd
@@ -159,6 +221,7 @@ def write_records(
     ----------
     adata : AnnData [cells, genes], as `preprocess` returns it: normalised X, obs with `split`
         ("train", "valid", "test") and `cluster` (its categories give the numbers of the labels).
+        The cells of one that is backed by a file are read and written block by block.
     folder : folder to write; absent or empty.
     n_files : number of files for training cells.
     seed : seed of the assignment of training cells to files.
@@ -184,18 +247,15 @@ def write_records(
     2
     """
     labels, split = _labels_and_split(adata)
-    x, barcodes = counts_matrix(adata), list(map(str, adata.obs_names))
     rows = _rows_of_files(split, n_files, seed)
-    with atomic_path(folder) as temporary, ThreadPoolExecutor(os.cpu_count()) as threads:
+    write = _write_blocks if adata.isbacked else _write_files
+    with atomic_path(folder) as temporary:
         temporary.mkdir()
-        written = threads.map(
-            lambda name: _write_file(temporary / name, rows[name], x, barcodes, labels), rows
-        )
         manifest = {
             "schema": _SCHEMA,
-            "genes_no": x.shape[1],
+            "genes_no": adata.n_vars,
             "labels": [str(name) for name in labels.categories],
-            "files": dict(zip(rows, written, strict=True)),
+            "files": write(temporary, rows, adata, labels),
         }
         write_json(temporary / MANIFEST, manifest)
     return manifest

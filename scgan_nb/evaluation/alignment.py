@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .detection import detect_genes, has_integer_values
+from .large_sets import MOST_KNOWN, sample_large
 from .spaces import Cells, as_cells
 
 # %% auto #0
@@ -279,32 +280,11 @@ def _read(
     known = None if train is None else as_cells(train, real_key, what="train")
     return held, made, known
 
-# %% ../../nbs/evaluation/alignment.ipynb #206fd786
-def align(
-    holdout: Any,
-    generated: Any,
-    train: Any = None,
-    labels_key: str | None = "cluster",
-    **options: Any,
+# %% ../../nbs/evaluation/alignment.ipynb #e7329410
+def _align(
+    holdout: Any, generated: Any, train: Any, labels_key: str | None, settings: AlignmentSettings
 ) -> AlignedCells:
-    """Bring real and generated cells to the same genes and labels.
-
-    Parameters
-    ----------
-    holdout, generated, train : AnnData, matrix or (matrix, labels)
-        Counts or library-size-normalised values [cells, genes]; `train` is optional.
-    labels_key : column of labels; generated cells without it are read by their "cluster"
-    **options : fields of `AlignmentSettings`
-
-    Raises `ValueError` for genes or columns that are missing, and values that are not linear.
-
-    Examples
-    --------
-    >>> from scgan_nb.data.examples import split_example
-    >>> align(*split_example(60, 40)).holdout.x.shape
-    (60, 200)
-    """
-    settings = AlignmentSettings(**options)
+    "`align` for cells in memory."
     held, made, known = _read(holdout, generated, train, labels_key, settings)
     train_donors = _donors(train, settings.donor_key, "training")
     donors = _donors(holdout, settings.donor_key, "held-out")
@@ -329,3 +309,38 @@ def align(
         train_rows=rows,
         symbols=gene_symbols(generated) | gene_symbols(holdout),
     )
+
+# %% ../../nbs/evaluation/alignment.ipynb #206fd786
+def align(
+    holdout: Any,
+    generated: Any,
+    train: Any = None,
+    labels_key: str | None = "cluster",
+    **options: Any,
+) -> AlignedCells:
+    """Bring real and generated cells to the same genes and labels.
+
+    Parameters
+    ----------
+    holdout, generated, train : AnnData, matrix or (matrix, labels)
+        Counts or library-size-normalised values [cells, genes]; `train` is optional. An AnnData
+        that is backed or Dask is represented by a sample (see `sample_large`).
+    labels_key : column of labels; generated cells without it are read by their "cluster"
+    **options : fields of `AlignmentSettings`
+
+    Raises `ValueError` for genes or columns that are missing, and values that are not linear.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> align(*split_example(60, 40)).holdout.x.shape
+    (60, 200)
+    """
+    holdout, _, notes = sample_large(holdout, "held-out cells")
+    generated, _, of_generated = sample_large(generated, "generated cells")
+    train, drawn, of_train = sample_large(train, "training cells", MOST_KNOWN)
+    aligned = _align(holdout, generated, train, labels_key, AlignmentSettings(**options))
+    if drawn is not None and aligned.train_rows is not None:
+        aligned.train_rows = drawn[aligned.train_rows]
+    aligned.notes += [*notes, *of_generated, *of_train]
+    return aligned

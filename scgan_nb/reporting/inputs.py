@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.count_blocks import is_on_disk, rows_in_memory
 from ..data.file_checks import missing_file_message, plain_errors
 from ..data.gene_names import keep_genes, with_symbols
 from ..data.labels import LABEL_COLUMNS
@@ -154,6 +155,9 @@ def _from_memory(source: Any, most: int | None, seed: int, layer: str | None, wh
     """(cells, rows, number of cells) of an AnnData, a matrix or (matrix, labels)."""
     total = (source[0] if isinstance(source, tuple) else source).shape[0]
     rows = _chosen(total, most, seed)
+    if is_on_disk(source):
+        cells = rows_in_memory(source, rows)
+        return cells if layer is None else _with_layer(cells, layer, what), rows, total
     cells = source if layer is None else _with_layer(source, layer, what)
     if len(rows) == total:
         return cells, rows, total

@@ -24,6 +24,7 @@ from scgan_nb.core.presets import (
     validation_cells,
     with_preset,
 )
+from ..data.count_blocks import SOME_CELLS, some_cells
 from ..data.covariates import condition_ids, covariate_levels
 from ..generation.sampling import covariates_of, label_names
 from scgan_nb.workflow.model_files import (
@@ -264,8 +265,12 @@ class _RealCells(_State):
 
         Raises
         ------
-        ValueError for another name, or if the model was loaded without its data.
-        """
+        ValueError for another name, or if the model was loaded without its data."""
+        return self._some_cells(split, None)
+
+    def _some_cells(self, split: str, most: int | None = SOME_CELLS) -> AnnData:
+        """The cells of a split; of cells that are on disk at most `most`, at equal distances."""
+
         if split not in SPLITS:
             raise ValueError(f"there is no split {split!r}; use one of: {', '.join(SPLITS)}")
         if self.processed is None:
@@ -273,7 +278,7 @@ class _RealCells(_State):
                 "this model was loaded without its training data; give the raw counts as well: "
                 "load(folder, adata)"
             )
-        return self.processed[self.processed.obs["split"] == split].copy()
+        return some_cells(self.processed, self.processed.obs["split"] == split, most)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -646,7 +651,7 @@ def start_at_cells(model: _RealCells) -> None:
     from scgan_nb.models.count_step import CountGAN
 
     if isinstance(model.gan, CountGAN):
-        train = model.cells("train")
+        train = model._some_cells("train")
         model.gan.start_from(train.X, train.obs["n_counts"].to_numpy())
 
 

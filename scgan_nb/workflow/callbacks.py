@@ -92,7 +92,7 @@ class _ValidationCells:
     "The fixed validation cells, in a fixed space."
 
     def __init__(self, model: ScGAN, max_cells: int, probe_cells: int, seed: int):
-        train, valid = model.cells("train"), model.cells("valid")
+        train, valid = model._some_cells("train"), model.cells("valid")
         if valid.n_obs < MIN_VALIDATION_CELLS:
             raise ValueError(
                 f"there are {valid.n_obs} validation cells; a monitor needs at least "
@@ -246,7 +246,7 @@ class TsnePictures:
 
         seed, generator = trainer.settings.seed, _sampler(trainer)
         if self.map is None:
-            self.map = CellMap(self.model.cells("train"), seed=seed, max_cells=MAP_CELLS)
+            self.map = CellMap(self.model._some_cells("train"), seed=seed, max_cells=MAP_CELLS)
         real = self.model.cells("valid")
         conditional = bool(generator.clusters)
         asked = dict(real.obs["cluster"].value_counts()) if conditional else real.n_obs

@@ -78,6 +78,12 @@ def add_own_flags(parser: argparse.ArgumentParser) -> None:
         help="train anew although there is a checkpoint (the old job folder is kept)",
     )
     add(
+        "--in_memory",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="process counts in memory, or block by block (default: as in_memory of the file says)",
+    )
+    add(
         "--depth",
         type=int,
         metavar="N",
@@ -603,6 +609,9 @@ def run(argv: list[str]) -> None:
     from scgan_nb.workflow.experiments import generate, require_generation, run_file
 
     parameters = read_parameters(given.param) if given.param else None
+    if parameters is not None and given.in_memory is not None:
+        for experiment in parameters.experiments.values():
+            experiment.input_ds.in_memory = given.in_memory
     cells_no = parse_cells_no(given.cells_no) if given.generate else []
     covariates = parse_covariates(given.covariates or [])
     options = {"depth": given.depth, "covariates": covariates}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..core.fingerprints import file_sha256, fingerprint
 from ..core.json_files import read_json, require_keys, write_json
+from ..core.memory import fits_in_memory
 from ..core.parameter_errors import parse
 from ..core.parameter_files import read_experiment
 from ..core.parameters import Experiment, InputDs
@@ -86,7 +87,7 @@ def read_processed(path: str | Path, experiment: Experiment) -> AnnData:
 
     Returns
     -------
-    AnnData [cells, genes].
+    AnnData [cells, genes]; backed by the file if it does not fit into memory (`in_memory`).
 
     Raises
     ------
@@ -110,13 +111,25 @@ def read_processed(path: str | Path, experiment: Experiment) -> AnnData:
             f"{remedy}"
         )
     require_own_content(path)
-    cells = ad.read_h5ad(path)
+    cells = ad.read_h5ad(path, backed=None if _fits(path, experiment) else "r")
     note = cells.uns.get("scgan_nb", {})
     if note.get("kind") == "processed cells":
         if recorded is None and fingerprint(cells) != note["fingerprint"]:
             raise ValueError(f"{path} is damaged: its fingerprint differs; {remedy}")
         _require_own_settings(path, cells, experiment)
     return cells
+
+
+_COPIES = 3  # of processed cells: all, training cells, batches
+
+# %% ../../nbs/workflow/experiment_folders.ipynb #7e9dc1b6
+def _fits(path: Path, experiment: Experiment) -> bool:
+    "Whether processed cells are to be held in memory."
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        values = file["X/data"].size if "X/data" in file else file["X"].size
+    return fits_in_memory(_COPIES * 8 * values, experiment.input_ds.in_memory)
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #fc7e14f4
 def _require_own_settings(path: Path, cells: AnnData, experiment: Experiment) -> None:
@@ -423,7 +436,8 @@ def first_difference(
 def _input_settings(settings: InputDs) -> dict[str, object]:
     "The settings that processed cells depend on, besides the raw counts."
     flat = flat_settings(settings, "input_ds.")
-    del flat["input_ds.raw_input"], flat["input_ds.labels_file"]
+    for name in ("raw_input", "labels_file", "in_memory"):
+        del flat[f"input_ds.{name}"]
     return flat | {"input_ds.split.split_seed": settings.split.seed}
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.files import atomic_path, remove_leftovers, require_writable
+from ..core.memory import fits_in_memory
 from ..core.parameter_files import write_parameters
-from ..core.parameters import Experiment, ExperimentFile, Preprocessed
+from ..core.parameters import Experiment, ExperimentFile, InputDs, Preprocessed
 from ..core.presets import VALIDATION_SHARE
 from scgan_nb.workflow.devices import (
     describe_error,
@@ -22,6 +23,7 @@ from scgan_nb.workflow.devices import (
     run_in_processes,
 )
 from scgan_nb.workflow.experiment_folders import (
+    find_raw_input,
     load_processed,
     lock_folder,
     lock_new_folder,
@@ -130,28 +132,84 @@ def process(
 # %% ../../nbs/workflow/experiments.ipynb #33806643
 def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -> Experiment:
     "Preprocess and write everything, then give the folder its name."
-    from scgan_nb.data.cell_files import write_cells
-    from scgan_nb.data.datasets import read_raw
-    from scgan_nb.data.preprocessing import preprocess
-
     import_tensorflow()
     from scgan_nb.data.tfrecords import write_records
 
     settings, near = experiment.input_ds, folder.parent
-    counts = read_raw(settings.raw_input, near=near, **settings.read_options)
+    in_blocks = _in_blocks(settings, near)
+    if not in_blocks:
+        counts = _read_counts(settings, near)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(exist_ok=True)
+        made = processed_file(temporary, experiment)
+        if in_blocks:
+            cells, experiment, n_cells = _processed_blocks(made, experiment, near, limit_validation)
+        else:
+            cells, experiment, n_cells = _processed(made, experiment, counts, limit_validation)
+        write_records(cells, temporary / "TF_records", seed=experiment.preprocessed.split_seed)
+        write_raw_input(temporary, settings.raw_input, near, n_cells, made)
+        note_labels_file(temporary, settings.labels_file, near)
+        write_parameters(temporary / "parameters.json", experiment)
+        if in_blocks:
+            cells.file.close()
+    return experiment
+
+
+def _read_counts(settings: InputDs, near: Path) -> AnnData:
+    "All raw counts, in memory."
+    from scgan_nb.data.datasets import read_raw
+
+    return read_raw(settings.raw_input, near=near, **settings.read_options)
+
+
+def _processed(
+    path: Path, experiment: Experiment, counts: AnnData, limit_validation: bool
+) -> tuple[AnnData, Experiment, int]:
+    "Preprocess counts in memory and write the cells; cells, settings, number of raw cells."
+    from scgan_nb.data.cell_files import write_cells
+    from scgan_nb.data.preprocessing import preprocess
+
     if limit_validation:
         experiment = limit_validation_cells(experiment, counts.n_obs)
     cells, done = preprocess(counts, experiment.input_ds)
-    experiment = experiment.model_copy(update={"preprocessed": done})
-    with atomic_path(folder) as temporary:
-        temporary.mkdir(exist_ok=True)
-        write_cells(processed_file(temporary, experiment), cells)
-        write_records(cells, temporary / "TF_records", seed=done.split_seed)
-        made = processed_file(temporary, experiment)
-        write_raw_input(temporary, settings.raw_input, near, counts.n_obs, made)
-        note_labels_file(temporary, settings.labels_file, near)
-        write_parameters(temporary / "parameters.json", experiment)
-    return experiment
+    write_cells(path, cells)
+    return cells, experiment.model_copy(update={"preprocessed": done}), counts.n_obs
+
+# %% ../../nbs/workflow/experiments.ipynb #dad4f965
+def _in_blocks(settings: InputDs, near: Path) -> bool:
+    "Whether counts are to be processed block by block."
+    from scgan_nb.data.count_blocks import memory_needed
+
+    path = find_raw_input(settings.raw_input, near)
+    if settings.in_memory is not None or path is None:
+        return settings.in_memory is False
+    needed = memory_needed(path, settings.layer, settings.labels_column is None)
+    if settings.transpose or needed is None or fits_in_memory(needed):
+        return False
+    log.info("%s: about %.0f GB in memory; read in blocks", settings.raw_input, needed / 1e9)
+    return True
+
+
+def _processed_blocks(
+    path: Path, experiment: Experiment, near: Path, limit_validation: bool
+) -> tuple[AnnData, Experiment, int]:
+    "Preprocess counts on disk and write the cells; backed cells, settings, number of raw cells."
+    from scgan_nb.data.block_preprocessing import preprocess_blocks
+    from scgan_nb.data.count_blocks import open_counts
+
+    settings = experiment.input_ds
+    names = ("layer", "transpose", "round", "clip")
+    options: dict = {name: getattr(settings, name) for name in names}
+    if settings.labels_file is not None:
+        found = find_raw_input(settings.labels_file, near)
+        options["labels_file"] = found or settings.labels_file
+    source = find_raw_input(settings.raw_input, near) or Path(settings.raw_input)
+    with open_counts(source, **options) as counts:
+        n_cells = counts.cells.n_obs
+        if limit_validation:
+            experiment = limit_validation_cells(experiment, n_cells)
+        cells, done = preprocess_blocks(counts, experiment.input_ds, path)
+    return cells, experiment.model_copy(update={"preprocessed": done}), n_cells
 
 # %% ../../nbs/workflow/experiments.ipynb #2710e805
 def open_or_process(
