@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .detection import detect_genes, has_integer_values
+from .detection import detect_genes, has_integer_values, integer_counts
 from .spaces import Cells, as_cells
 
 # %% auto #0
@@ -40,6 +40,8 @@ class AlignedCells:
         Row number of each training cell in what the caller gave.
     symbols : dict
         Gene name -> symbol, where `var` of the cells has a column of symbols.
+    counts : (CSR [cells, genes], CSR [cells, genes]) or None
+        Integer counts of generated and of held-out cells, if both have them.
     """
 
     generated: Cells
@@ -52,6 +54,7 @@ class AlignedCells:
     donors: tuple = (None, None)
     train_rows: np.ndarray | None = None
     symbols: dict = dataclasses.field(default_factory=dict)
+    counts: tuple | None = None
 
 # %% ../../nbs/evaluation/alignment.ipynb #0d1953cd
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +249,12 @@ def _units_note(holdout: Cells, generated: Cells) -> str:
         "both were brought to a library size of 10,000 over the evaluated genes, then log1p."
     )
 
+# %% ../../nbs/evaluation/alignment.ipynb #5b84a386
+def _counts_of_both(*sets: tuple) -> tuple | None:
+    "Integer counts of each (what the caller gave, Cells), or None if one set has none."
+    counts = tuple(integer_counts(original, cells) for original, cells in sets)
+    return None if any(x is None for x in counts) else counts
+
 # %% ../../nbs/evaluation/alignment.ipynb #717ff406
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol")
 
@@ -328,4 +337,5 @@ def align(
         donors=(train_donors, donors),
         train_rows=rows,
         symbols=gene_symbols(generated) | gene_symbols(holdout),
+        counts=_counts_of_both((generated, made), (holdout, held)),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluation.detectors import smallest_difference
 from ..evaluation.headline import QUESTIONS, headline, main_fault
+from ..evaluation.metric_table import measured_on
 from ..evaluation.protocols.runner import PROTOCOLS
 from ..evaluation.results import Metric
 from .label_tables import FEW, label_rows, poorly_covered, too_small_sentences
@@ -377,6 +378,28 @@ def _strongest_sentence(m: Metric | None) -> str:
     return f"{sentence} So many cells show differences from 0.5 of {limit:.2f} or more."
 
 
+def _panel_sentence(metrics: dict[str, Metric]) -> str:
+    """The strongest of the whole panel, and the label whose cells are told best."""
+    strongest = metrics.get("strongest_auroc")
+    details = {} if strongest is None else strongest.details
+    name, sentences = details.get("strongest_of_panel"), []
+    if name:
+        found = details["panel"][name]
+        sentences.append(
+            f"Of all {len(details['panel'])} classifiers, {title_of(name)} is the farthest above "
+            f"its control: {number(found['value'])} (other real cells "
+            f"{number(found['positive_control'])}; from {measured_on(name, has_counts=True)})."
+        )
+    forest = metrics.get("rf_auroc_genes")
+    worst = None if forest is None else forest.details.get("worst_label")
+    if worst:
+        sentences.append(
+            f"Within labels, the forest on genes tells {worst['label']} best: "
+            f"{number(worst['value'])} (other real cells {number(worst['positive_control'])})."
+        )
+    return " ".join(sentences)
+
+
 def headline_values(report: Report) -> dict:
     """What the headline and the warnings below it show."""
     found = headline(report.metrics)
@@ -391,6 +414,7 @@ def headline_values(report: Report) -> dict:
         "weakest": None if report.weakest is None else _metric_words(report, report.weakest),
         "fault": fault_words(report),
         "strongest": _strongest_sentence(report.metrics.get("strongest_auroc")),
+        "panel": _panel_sentence(report.metrics),
         "few_cells": few_cells_sentence(report),
         "questions_number": sum(v is not None for v in found["questions"].values()),
         "metrics_number": len(found["scores"]),
