@@ -251,6 +251,15 @@ _PROTOCOL_WORDS = {
     "spearman": "Spearman",
     "pearson": "Pearson",
     "label_share": "Label share",
+    "w1": "1-Wasserstein",
+    "w2": "2-Wasserstein",
+    "mmd_linear": "Linear MMD",
+    "mmd_rbf": "MMD²",
+    "accuracy": "3-NN accuracy",
+    "accuracy_real": "of real cells",
+    "accuracy_generated": "of generated cells",
+    "mean_correlation": "Correlation of means",
+    "variance_correlation": "Correlation of variances",
 }
 
 # %% ../../nbs/reporting/report_page.ipynb #8f3026c0
