@@ -263,7 +263,7 @@ class Comparison:
 
     def spread(self, name: str) -> dict[str, dict]:
         """Spreads between trainings and between draws, by metric; see `training_spread`."""
-        return training_spread(self.reports, self.runs[name])
+        return training_spread(self.reports, self.runs[name], self.headlines)
 
     def losses(self) -> dict[str, list[dict]]:
         """name -> metrics of the headline at which it loses, lowest score first."""

@@ -119,7 +119,6 @@ _SHOWN = (
     "rf_auroc_genes",
     "label_agreement",
     "gene_wasserstein",
-    "de_correlation",
     "tstr",
 )
 

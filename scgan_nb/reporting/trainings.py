@@ -52,13 +52,18 @@ def _spreads(values: Sequence[float], draws: Sequence[float | None]) -> dict:
     }
 
 
-def training_spread(reports: Mapping[str, Report], names: Sequence[str]) -> dict[str, dict]:
+def training_spread(
+    reports: Mapping[str, Report],
+    names: Sequence[str],
+    headlines: Mapping[str, float | None] | None = None,
+) -> dict[str, dict]:
     """Both spreads of each metric over the trainings of one generator.
 
     Parameters
     ----------
     reports : name -> Report
     names : of the reports of the generator's trainings, at least two.
+    headlines : name -> headline score; by default each report's own.
 
     Returns
     -------
@@ -74,9 +79,11 @@ def training_spread(reports: Mapping[str, Report], names: Sequence[str]) -> dict
     """
     runs = [reports[name].metrics for name in names]
     found = {}
-    headlines = [headline(metrics)["value"] for metrics in runs]
-    if None not in headlines:
-        found["headline"] = _spreads(headlines, [])
+    scores = [headline(metrics)["value"] for metrics in runs]
+    if headlines is not None:
+        scores = [headlines[name] for name in names]
+    if None not in scores:
+        found["headline"] = _spreads(scores, [])
     for metric in runs[0]:
         own = [metrics.get(metric) for metrics in runs]
         if any(m is None or m.value is None for m in own):

@@ -51,6 +51,8 @@ def _size_differences(name: str, rounds: Rounds, about: dict) -> list[str]:
         f"and {n:,} cells a set here."
         + (" Fewer cells give a larger biased MMD." if name in _BIASED else "")
     ]
+    if not PUBLISHED[name]:
+        said = []
     if name == "groundgan" and n < 1000:
         said.append(f"{n:,} cells a set; the paper compares 1,000.")
     if name == "groundgan" and about["genes"] < 1000:
