@@ -158,7 +158,7 @@ def donor_details(results: DrawResults) -> dict:
     -------
     dict: tpr_at_1 and tpr_at_01 (true positives at 1 % and 0.1 % false positives, means), each
     with an interval (low, high) for one more attack; if donors are known also by_donor
-    (donor -> AUROC) and donor_auroc.
+    (donor -> AUROC), donor_auroc and unseen_auroc.
 
     Examples
     --------
@@ -179,7 +179,8 @@ def donor_details(results: DrawResults) -> dict:
         donor: float(np.mean([a["by_donor"][donor] for a in attacks if donor in a["by_donor"]]))
         for donor in donors
     }
-    return found | {"by_donor": by_donor, "donor_auroc": mean_of(attacks, "donor_auroc")}
+    found |= {"by_donor": by_donor, "donor_auroc": mean_of(attacks, "donor_auroc")}
+    return found | {"unseen_auroc": mean_of(attacks, "unseen_auroc")}
 
 # %% ../../nbs/evaluation/details.ipynb #360ae1b3
 def label_share_details(real: np.ndarray, generated: np.ndarray) -> dict:

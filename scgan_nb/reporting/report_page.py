@@ -201,7 +201,15 @@ def _membership_sentences(details: dict) -> list[str]:
         )
     if details.get("donor_auroc") is not None:
         auroc = number(details["donor_auroc"])
-        sentences.append(f"Told by donor rather than by cell: AUROC {auroc}.")
+        sentences.append(
+            f"Told by donor rather than by cell, each donor by equally many cells: AUROC {auroc}."
+        )
+    if details.get("unseen_auroc") is not None:
+        auroc = number(details["unseen_auroc"])
+        sentences.append(
+            f"Unseen cells of donors in the training data, against cells of other donors: AUROC "
+            f"{auroc}; 0.5: not recognised."
+        )
     return sentences
 
 # %% ../../nbs/reporting/report_page.ipynb #9d9a7a38
