@@ -124,6 +124,10 @@ def _donors(cells: Any, key: str | None, what: str) -> np.ndarray | None:
         )
     return np.asarray(cells.obs[key]).astype(str)
 
+
+def _donors_of_both(train: Any, holdout: Any, key: str | None) -> tuple:
+    return _donors(train, key, "training"), _donors(holdout, key, "held-out")
+
 # %% ../../nbs/evaluation/alignment.ipynb #6beffcd6
 def _comparable_labels(holdout: Cells, generated: Cells) -> tuple[Cells, list[str]]:
     "The generated cells, without their labels if they share none with the held-out cells; notes."
@@ -315,8 +319,7 @@ def align(
     """
     settings = AlignmentSettings(**options)
     held, made, known = _read(holdout, generated, train, labels_key, settings)
-    train_donors = _donors(train, settings.donor_key, "training")
-    donors = _donors(holdout, settings.donor_key, "held-out")
+    train_donors, donors = _donors_of_both(train, holdout, settings.donor_key)
     held, known, notes = _match_genes(held, made, known, settings.same_gene_order)
     rows = None
     if known is not None:

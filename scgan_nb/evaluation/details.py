@@ -78,7 +78,7 @@ def strongest_details(results: DrawResults, n: int) -> dict:
         "strongest_of_panel": strongest_of_panel(known, controls),
     }
 
-
+# %% ../../nbs/evaluation/details.ipynb #7eda82fb
 def worst_label(metric: Metric) -> dict | None:
     """The label that is the farthest from the ideal, compared with its own positive control.
 

@@ -110,7 +110,7 @@ def names_of(paths: Sequence[str | Path]) -> list[str]:
             return names
     raise ValueError("the same file is given twice; give each generator once")
 
-
+# %% ../../nbs/reporting/compare.ipynb #bcac2ac6
 def named_files(words: Sequence[str | Path]) -> dict[str, Any]:
     """Generators of files, some of which may have their generator's name before them.
 
@@ -232,9 +232,29 @@ def comparison_values(comparison: Comparison) -> dict:
         "about": comparison.about,
     }
 
+# %% ../../nbs/reporting/compare.ipynb #37cd1723
+class _Page:
+    "How a comparison is shown and written."
+
+    def html(self) -> str:
+        """The whole page, self-contained."""
+        return render_comparison(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to `path` (.html) and the numbers beside it (.json): both, or neither."""
+        return save_pair(path, self.html(), self.to_dict())
+
+    def __str__(self) -> str:
+        return comparison_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return render_compact_comparison(self)
+
 # %% ../../nbs/reporting/compare.ipynb #ae080d8f
 @dataclasses.dataclass(repr=False)
-class Comparison:
+class Comparison(_Page):
     """Reports of several generators over the same genes, cells and draws. Made by `compare`.
 
     Parameters
@@ -272,22 +292,6 @@ class Comparison:
     def to_dict(self) -> dict:
         """Everything except the pictures, as plain values."""
         return comparison_values(self)
-
-    def html(self) -> str:
-        """The whole page, self-contained."""
-        return render_comparison(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the page to `path` (.html) and the numbers beside it (.json): both, or neither."""
-        return save_pair(path, self.html(), self.to_dict())
-
-    def __str__(self) -> str:
-        return comparison_text(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return render_compact_comparison(self)
 
 # %% ../../nbs/reporting/compare.ipynb #131b1bb9
 def comparison_text(comparison: Comparison) -> str:
@@ -374,7 +378,9 @@ def _about_comparison(inputs: _Inputs, first: Report) -> dict:
 
 
 def _comparison_of(inputs: _Inputs, settings: EvaluationSettings, show: dict) -> Comparison:
-    """The comparison of opened cells; `show` holds pictures, title and progress."""
+    """The comparison of opened cells; `show` holds pictures, title, progress and runs."""
+    if settings.n is None:
+        settings = dataclasses.replace(settings, n=_common_n(inputs.aligned, settings))
     evaluating = [
         (f"evaluating {name}", partial(_report_of_generator, name, inputs, settings))
         for name in inputs.aligned
@@ -447,6 +453,4 @@ def compare(
     single, runs = _named_generators(generators)
     show = {"pictures": pictures, "title": title, "progress": progress, "runs": runs}
     inputs = _open_all(holdout, single, train, settings)
-    if n is None:
-        settings = dataclasses.replace(settings, n=_common_n(inputs.aligned, settings))
     return _comparison_of(inputs, settings, show)

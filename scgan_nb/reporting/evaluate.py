@@ -206,7 +206,7 @@ def _control_note(metrics: dict[str, Metric]) -> str:
     parts = [f"{bad} ({', '.join(own)})" for bad, own in titles.items() if bad in measured]
     return f"Negative controls: {'; '.join(parts)}."
 
-
+# %% ../../nbs/reporting/evaluate.ipynb #4507aa2c
 def _counts_note(metrics: dict[str, Metric]) -> list[str]:
     """Which metrics compare counts; the others compare profiles, or labels."""
     found = {name: m.details.get("measured_on") for name, m in metrics.items()}

@@ -416,7 +416,7 @@ def _panel_sentence(metrics: dict[str, Metric]) -> str:
         )
     return " ".join(sentences)
 
-
+# %% ../../nbs/reporting/report_page.ipynb #67d30250
 def headline_values(report: Report) -> dict:
     """What the headline and the warnings below it show."""
     found = headline(report.metrics)

@@ -91,14 +91,14 @@ def training_spread(
         found[metric] = _spreads([m.value for m in own], [spread_between_draws(m) for m in own])
     return found
 
-
+# %% ../../nbs/reporting/trainings.ipynb #b97ea92e
 def spread_table(spreads: Mapping[str, dict]) -> pd.DataFrame:
     """One row for each metric of `training_spread`.
 
     Examples
     --------
-    >>> spread_table({"mmd": {"mean": 0.2, "trainings": 2}}).loc["mmd", "trainings"]
-    2
+    >>> list(spread_table({"mmd": {"mean": 0.2, "trainings": 2}}).columns)
+    ['mean', 'trainings']
     """
     import pandas as pd
 
