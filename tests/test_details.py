@@ -336,3 +336,39 @@ def test_measuring_in_turns():
     assert [len(times["all"]) for times in measured.values()] == [3, 3]
     for shape in ((500, 20_000), (300, 1_000)):
         assert simulated_cells(*shape).shape == shape
+
+
+def test_classifiers_of_counts_need_counts_on_both_sides():
+    """Normalised cells with a layer of counts, and without it."""
+    from scgan_nb.data.examples import split_example
+    from scgan_nb.evaluation.evaluate import compute_metrics
+
+    holdout, generated = split_example(120, 60, genes=100)
+    for cells in (holdout, generated):
+        cells.layers["counts"] = cells.X.copy()
+        x = cells.X.toarray()
+        cells.X = 1e4 * x / x.sum(axis=1, keepdims=True)
+    generated.layers["counts"] = 2 * generated.layers["counts"]
+    generated = generated[:, ::-1].copy()  # counts follow the genes
+    names = ["rf_auroc_genes", "rf_auroc_counts", "library_size"]
+    options = {"labels_key": "cell_type", "only": names, "repeats": 2, "trees": 20}
+    found = compute_metrics(holdout, generated, **options)
+    assert found["rf_auroc_counts"].value > 0.9 > 0.7 > found["rf_auroc_genes"].value
+    assert [found[k].details.get("measured_on") for k in names[:2]] == ["profiles", "counts"]
+    del holdout.layers["counts"]
+    without = compute_metrics(holdout, generated, **options)
+    assert "integer counts" in without["rf_auroc_counts"].note
+    assert without["rf_auroc_genes"].value == found["rf_auroc_genes"].value
+
+
+def test_files_of_one_name_are_trainings(tmp_path, monkeypatch):
+    from scgan_nb.reporting.compare import named_files, runs_of
+
+    monkeypatch.chdir(tmp_path)
+    files = named_files(["gan=a/cells.h5ad", "gan=b/cells.h5ad", "c/cells.h5ad"])
+    assert files == {"gan": ["a/cells.h5ad", "b/cells.h5ad"], "c/cells": "c/cells.h5ad"}
+    assert runs_of(files) == {"gan": ["gan, training 1", "gan, training 2"]}
+    (tmp_path / "k=3.h5ad").touch()  # a file may have an equals sign in its name
+    assert named_files(["k=3.h5ad", "x.h5ad"]) == {"k=3": "k=3.h5ad", "x": "x.h5ad"}
+    with pytest.raises(ValueError, match="twice"):
+        named_files(["gan=a.h5ad", "gan=a.h5ad"])

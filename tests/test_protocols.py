@@ -245,6 +245,95 @@ def test_scdiffusion_recomputed(two_sets, protocol):
     )
 
 
+def test_cfgen_recomputed(two_sets, protocol):
+    "Optimal transport as a linear programme, kernels written out, label by label."
+    from scipy.optimize import linprog
+    from scipy.sparse import hstack, identity, kron
+
+    found, (x, y) = protocol("cfgen", 1), logged(two_sets)
+    pca = PCA(30, svd_solver="full").fit(y)
+    points = [pca.transform(part) for part in (x, y)]
+    labels = [cells.obs["cluster"].astype(str).to_numpy() for cells in two_sets]
+    rows = []
+    for label in np.unique(labels[1]):
+        p, q = (z[np.flatnonzero(own == label)] for z, own in zip(points, labels, strict=True))
+        m = min(len(p), len(q))
+        if m < 2:
+            continue
+        p, q = p[:m], q[:m]
+        d2 = squared(q, p)
+        marginals = hstack([kron(identity(m), np.ones((m, 1))), kron(np.ones((m, 1)), identity(m))])
+        plans = [
+            linprog(cost.ravel(), A_eq=marginals.T, b_eq=np.full(2 * m, 1 / m)).fun
+            for cost in (np.sqrt(np.maximum(d2, 0)), d2)
+        ]
+
+        def kernel(a, b):
+            return sum(np.exp(-squared(a, b) / (2 * s**2)) for s in (0.01, 0.1, 1, 10, 100)).mean()
+
+        gap = q - p
+        rows.append(
+            {
+                "w1": plans[0],
+                "w2": np.sqrt(plans[1]),
+                "mmd_linear": np.mean([gap[i] @ gap[i + 1] for i in range(m - 1)]),
+                "mmd_rbf": kernel(p, p) + kernel(q, q) - 2 * kernel(p, q),
+            }
+        )
+    assert len(rows) >= 3
+    for name, summary in found.items():
+        mean = np.mean([row[name] for row in rows])
+        assert summary["value"] == pytest.approx(mean, rel=1e-3, abs=1e-3), name
+
+
+def test_scdeepsim_recomputed(two_sets, protocol):
+    found, (x, y) = protocol("scdeepsim", 3), logged(two_sets)
+    moments = [(part.mean(axis=0), part.var(axis=0)) for part in (x, y)]
+    for i, name in enumerate(("mean_correlation", "variance_correlation")):
+        r = np.corrcoef(moments[0][i], moments[1][i])[0, 1]
+        assert found[name]["value"] == pytest.approx(r, abs=1e-3)
+    kind, areas = np.repeat([1, 0], 150), []
+    for seed in (42, 43, 44):
+        fit, test = train_test_split(np.arange(300), test_size=0.2, random_state=seed)
+        areas.append(forest(np.vstack([x, y]), kind, fit, test))
+    assert inside(found["rf_auroc"], np.mean(areas))
+
+
+def test_three_neighbours_recomputed(two_sets, protocol):
+    found, (x, y) = protocol("three_neighbours", 1), logged(two_sets)
+    pca = PCA(50, svd_solver="full").fit(y)
+    z, kind = np.vstack([pca.transform(y), pca.transform(x)]), np.repeat([0, 1], 150)
+    distance = squared(z, z)
+    np.fill_diagonal(distance, np.inf)
+    right = (kind[np.argsort(distance, axis=1)[:, :3]].sum(axis=1) >= 2) == kind
+    assert found["accuracy"]["value"] == pytest.approx(right.mean(), abs=1e-3)
+    assert found["accuracy_real"]["value"] == pytest.approx(right[:150].mean(), abs=1e-3)
+    assert found["accuracy_generated"]["value"] == pytest.approx(right[150:].mean(), abs=1e-3)
+
+
+def test_standardised_variances_recomputed(pbmc):
+    "A parabola for each gene by itself, and counts cut one by one."
+    from scgan_nb.evaluation.protocols.common import standardised_variances
+
+    counts = pbmc.X[:400].toarray().astype(float)
+    counts = counts[:, (counts > 0).sum(axis=0) > 4][:, :500]
+    mean, variance = counts.mean(axis=0), counts.var(axis=0, ddof=1)
+    a, b = np.log10(mean), np.log10(variance)
+    near, expected = int(0.3 * len(a)), []
+    for gene in a:
+        distance = np.abs(a - gene)
+        reach = np.sort(distance)[near - 1]
+        weight = np.clip(1 - (distance / reach) ** 3, 0, None) ** 3
+        parabola = np.polyfit(a, b, 2, w=np.sqrt(weight))
+        expected.append(10 ** np.polyval(parabola, gene))
+    deviation = np.sqrt(expected)
+    cut = np.minimum(counts, deviation * np.sqrt(len(counts)) + mean)
+    scores = ((cut - mean) ** 2).sum(axis=0) / ((len(counts) - 1) * deviation**2)
+    found = standardised_variances(counts)
+    assert np.corrcoef(found, scores)[0, 1] > 0.999
+    assert np.abs(found / scores - 1).max() < 0.05
+
+
 @pytest.fixture(scope="module")
 def three_sets(pbmc):
     "120 generated, held-out and training cells, of more genes than GRouNdGAN's rules look at."

@@ -41,6 +41,8 @@ class AlignedCells:
         Row number of each training cell in what the caller gave.
     symbols : dict
         Gene name -> symbol, where `var` of the cells has a column of symbols.
+    counts : (CSR [cells, genes], CSR [cells, genes]) or None
+        Integer counts of generated and of held-out cells, if both have them.
     """
 
     generated: Cells
@@ -53,6 +55,7 @@ class AlignedCells:
     donors: tuple = (None, None)
     train_rows: np.ndarray | None = None
     symbols: dict = dataclasses.field(default_factory=dict)
+    counts: tuple | None = None
 
 # %% ../../nbs/evaluation/alignment.ipynb #0d1953cd
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +124,10 @@ def _donors(cells: Any, key: str | None, what: str) -> np.ndarray | None:
             f"the {what} cells have no donors {key!r}; their columns are: {_column_names(cells)}"
         )
     return np.asarray(cells.obs[key]).astype(str)
+
+
+def _donors_of_both(train: Any, holdout: Any, key: str | None) -> tuple:
+    return _donors(train, key, "training"), _donors(holdout, key, "held-out")
 
 # %% ../../nbs/evaluation/alignment.ipynb #6beffcd6
 def _comparable_labels(holdout: Cells, generated: Cells) -> tuple[Cells, list[str]]:
@@ -247,6 +254,12 @@ def _units_note(holdout: Cells, generated: Cells) -> str:
         "both were brought to a library size of 10,000 over the evaluated genes, then log1p."
     )
 
+# %% ../../nbs/evaluation/alignment.ipynb #5b84a386
+def _counts_of_both(*sets: tuple) -> tuple | None:
+    "Integer counts of each (what the caller gave, Cells), or None if one set has none."
+    counts = tuple(integer_counts(original, cells) for original, cells in sets)
+    return None if any(x is None for x in counts) else counts
+
 # %% ../../nbs/evaluation/alignment.ipynb #717ff406
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol")
 
@@ -286,8 +299,7 @@ def _align(
 ) -> AlignedCells:
     "`align` for cells in memory."
     held, made, known = _read(holdout, generated, train, labels_key, settings)
-    train_donors = _donors(train, settings.donor_key, "training")
-    donors = _donors(holdout, settings.donor_key, "held-out")
+    train_donors, donors = _donors_of_both(train, holdout, settings.donor_key)
     held, known, notes = _match_genes(held, made, known, settings.same_gene_order)
     rows = None
     if known is not None:
@@ -308,6 +320,7 @@ def _align(
         donors=(train_donors, donors),
         train_rows=rows,
         symbols=gene_symbols(generated) | gene_symbols(holdout),
+        counts=_counts_of_both((generated, made), (holdout, held)),
     )
 
 # %% ../../nbs/evaluation/alignment.ipynb #206fd786

@@ -27,6 +27,8 @@ class CellSet(NamedTuple):
     labels, donors : str [cells] or None
     depths : float [cells] or None
         Library sizes in counts.
+    counts : CSR [cells, genes] or None
+        Integer counts.
 
     Examples
     --------
@@ -41,6 +43,7 @@ class CellSet(NamedTuple):
     labels: np.ndarray | None = None
     donors: np.ndarray | None = None
     depths: np.ndarray | None = None
+    counts: Any = None
 
     @property
     def n(self) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 from natsort import natsorted
 
 from .cell_sets import CellSet, label_shares
-from .detectors import DETECTORS, smallest_difference
+from .detectors import DETECTORS, PANEL, smallest_difference, strongest_of_panel
 from .distributions import gene_ks, variance_gaps
 from .membership import MOST_RELEASED
-from .metric_table import metrics_with
+from .metric_table import measured_on, metrics_with
 from .metrics import label_agreement
 from .preparation import EvaluationPlan
 from .privacy import near_duplicates, repeated_cells
@@ -22,8 +22,8 @@ from .summary import DrawResults, mean_of
 MOST_PAIRS = 20
 
 # %% auto #0
-__all__ = ['MOST_PAIRS', 'MOST_GENES', 'roc_details', 'strongest_details', 'gene_details', 'donor_details', 'label_share_details',
-           'confusion_details', 'duplicate_details', 'add_details']
+__all__ = ['MOST_PAIRS', 'MOST_GENES', 'roc_details', 'strongest_details', 'worst_label', 'gene_details', 'donor_details',
+           'label_share_details', 'confusion_details', 'duplicate_details', 'add_details']
 
 # %% ../../nbs/evaluation/details.ipynb #fc120468
 def roc_details(results: DrawResults, trees: int) -> dict:
@@ -52,11 +52,12 @@ def roc_details(results: DrawResults, trees: int) -> dict:
 
 # %% ../../nbs/evaluation/details.ipynb #b33788ec
 def strongest_details(results: DrawResults, n: int) -> dict:
-    """The classifier that was the strongest in most draws, and `smallest_difference(n)`.
+    """The classifier that was the strongest in most draws, the panel, `smallest_difference(n)`.
 
     Returns
     -------
-    dict: classifier (metric name), areas (metric -> mean), smallest_difference.
+    dict: classifier (metric name), areas (metric -> mean), smallest_difference, panel (metric ->
+    {value, positive_control}), strongest_of_panel (metric name or None).
 
     Examples
     --------
@@ -64,13 +65,46 @@ def strongest_details(results: DrawResults, n: int) -> dict:
     >>> strongest_details(DrawResults(draws, draws, []), 200)["classifier"]
     'hgb_auroc_genes'
     """
-    areas = {name: mean_of(results.values, name) for name in DETECTORS}
+    areas = {name: mean_of(results.values, name) for name in PANEL}
+    controls = {name: mean_of(results.positive_controls, name) for name in PANEL}
     known = {name: area for name, area in areas.items() if area is not None}
+    controls = {name: controls[name] for name in known if controls[name] is not None}
+    deciding = {name: area for name, area in known.items() if name in DETECTORS}
     return {
-        "classifier": max(known, key=known.__getitem__),
-        "areas": known,
+        "classifier": max(deciding, key=deciding.__getitem__),
+        "areas": deciding,
         "smallest_difference": smallest_difference(n),
+        "panel": {k: {"value": known[k], "positive_control": x} for k, x in controls.items()},
+        "strongest_of_panel": strongest_of_panel(known, controls),
     }
+
+# %% ../../nbs/evaluation/details.ipynb #7eda82fb
+def worst_label(metric: Metric) -> dict | None:
+    """The label that is the farthest from the ideal, compared with its own positive control.
+
+    Returns
+    -------
+    dict: label, value, positive_control, n; None if no label was measured.
+
+    Examples
+    --------
+    >>> entries = {"a": {"value": 0.6, "positive_control": 0.5, "n": 40}}
+    >>> worst_label(Metric("rf_auroc_genes", good=0.5, by_label=entries))["label"]
+    'a'
+    """
+    known = {
+        label: entry
+        for label, entry in metric.by_label.items()
+        if None not in (entry["value"], entry["positive_control"])
+    }
+    if not known:
+        return None
+
+    def excess(entry: dict) -> float:
+        return metric.error(entry["value"]) - metric.error(entry["positive_control"])
+
+    label = max(known, key=lambda name: excess(known[name]))
+    return {"label": label} | {k: known[label][k] for k in ("value", "positive_control", "n")}
 
 # %% ../../nbs/evaluation/details.ipynb #0bb4faf0
 MOST_GENES = 10
@@ -124,7 +158,7 @@ def donor_details(results: DrawResults) -> dict:
     -------
     dict: tpr_at_1 and tpr_at_01 (true positives at 1 % and 0.1 % false positives, means), each
     with an interval (low, high) for one more attack; if donors are known also by_donor
-    (donor -> AUROC) and donor_auroc.
+    (donor -> AUROC), donor_auroc and unseen_auroc.
 
     Examples
     --------
@@ -145,7 +179,8 @@ def donor_details(results: DrawResults) -> dict:
         donor: float(np.mean([a["by_donor"][donor] for a in attacks if donor in a["by_donor"]]))
         for donor in donors
     }
-    return found | {"by_donor": by_donor, "donor_auroc": mean_of(attacks, "donor_auroc")}
+    found |= {"by_donor": by_donor, "donor_auroc": mean_of(attacks, "donor_auroc")}
+    return found | {"unseen_auroc": mean_of(attacks, "unseen_auroc")}
 
 # %% ../../nbs/evaluation/details.ipynb #360ae1b3
 def label_share_details(real: np.ndarray, generated: np.ndarray) -> dict:
@@ -250,12 +285,17 @@ def add_details(found: dict[str, Metric], results: DrawResults, plan: Evaluation
     >>> found = {"label_share": Metric("label_share", value=0.1)}
     >>> add_details(found, DrawResults([], [], []), plan)
     >>> list(found["label_share"].details)
-    ['generated', 'real']
+    ['measured_on', 'generated', 'real']
     """
     has_value = {name: metric for name, metric in found.items() if metric.value is not None}
     if "rf_auroc" in has_value:
         curves = roc_details(results, plan.context.trees)
         has_value["rf_auroc"].details |= curves
+    for name, metric in has_value.items():
+        metric.details["measured_on"] = measured_on(name, plan.aligned.counts is not None)
+    if "rf_auroc_genes" in has_value:
+        forest = has_value["rf_auroc_genes"]
+        forest.details["worst_label"] = worst_label(forest)
     if "strongest_auroc" in has_value:
         has_value["strongest_auroc"].details |= strongest_details(results, plan.n)
     if "membership_auroc" in has_value:

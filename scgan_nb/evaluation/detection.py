@@ -13,7 +13,7 @@ import numpy as np
 from .spaces import Cells
 
 # %% auto #0
-__all__ = ['undo_log1p', 'has_integer_values', 'Detection', 'typical_depth', 'detect_genes']
+__all__ = ['undo_log1p', 'has_integer_values', 'integer_counts', 'Detection', 'typical_depth', 'detect_genes']
 
 # %% ../../nbs/evaluation/detection.ipynb #daa2f9ae
 def undo_log1p(x: Any) -> Any:
@@ -53,6 +53,41 @@ def has_integer_values(x: Any) -> bool:
     False
     """
     return bool((x.data[:100_000] % 1 == 0).all())
+
+# %% ../../nbs/evaluation/detection.ipynb #4ade68c7
+def integer_counts(original: Any, cells: Cells) -> Any:
+    """Integer counts of `cells`: the layer "counts" of what the caller gave, or the cells' values.
+
+    Parameters
+    ----------
+    original : AnnData or other
+        What the caller gave, the same cells in the same order, with all genes of `cells`.
+    cells : Cells [cells, genes]
+
+    Returns
+    -------
+    CSR [cells, genes]; None if there are no integer counts.
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> import anndata as ad
+    >>> cells = ad.AnnData(np.array([[0.5, 0.25]]), layers={"counts": np.array([[2.0, 1.0]])})
+    >>> integer_counts(cells, Cells(sp.csr_matrix(cells.X))).toarray().tolist()
+    [[2.0, 1.0]]
+    >>> integer_counts(None, Cells(sp.csr_matrix([[0.5, 0.25]])))
+    """
+    import scipy.sparse as sp
+
+    if "counts" in getattr(original, "layers", {}):
+        counts = original.layers["counts"]
+        named = cells.genes is not None and set(cells.genes) <= set(map(str, original.var_names))
+        if named and len(cells.genes) == cells.x.shape[1]:
+            counts = counts[:, original.var_names.astype(str).get_indexer(cells.genes)]
+        counts = sp.csr_matrix(counts)
+        if counts.shape == cells.x.shape and has_integer_values(counts):
+            return counts
+    return cells.x if has_integer_values(cells.x) else None
 
 # %% ../../nbs/evaluation/detection.ipynb #e9e4d512
 @dataclasses.dataclass(frozen=True)

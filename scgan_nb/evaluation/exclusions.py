@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .alignment import AlignedCells
+from .detectors import COUNT_DETECTORS
 from .metric_table import METRICS
 
 # %% auto #0
@@ -98,6 +99,8 @@ def missing_reason(name: str, aligned: AlignedCells, n: int) -> str:
         return "not evaluated: both real and generated cells need labels"
     if spec.downstream:
         return f"not evaluated: no two labels have 10 cells in a draw of {n}"
+    if name in COUNT_DETECTORS:
+        return "not evaluated: both real and generated cells need integer counts"
     if name == "label_agreement":
         return "not evaluated: both real and generated cells need labels, at least two of them"
     if name == "label_mix":

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from .cell_sets import CellSet, label_shares
-from .detectors import GENE_DETECTORS, gene_detectors, strongest
+from scgan_nb.evaluation.detectors import (
+    COUNT_DETECTORS,
+    GENE_DETECTORS,
+    gene_detectors,
+    out_of_fold_areas,
+    strongest,
+)
 from scgan_nb.evaluation.distributions import (
     energy,
     gene_variance,
@@ -119,14 +125,32 @@ def _detector_metrics(
     cloud: dict,
 ) -> dict:
     "Classifiers on genes, and the strongest, the forest among the metrics `cloud` included."
+    found = _panel_metrics(names, real, generated, context)
     wanted = GENE_DETECTORS if "strongest_auroc" in names else names
     if set(GENE_DETECTORS).isdisjoint(wanted):
-        return {}
+        return found
     genes = context.mmd_genes
     sets = real.logged[:, genes], generated.logged[:, genes]
-    found = gene_detectors(wanted, *sets, context.trees, seed=context.seed)
+    found |= gene_detectors(wanted, *sets, context.trees, seed=context.seed)
     if "strongest_auroc" in names:
         found["strongest_auroc"] = strongest(cloud | found)
+    return found
+
+
+def _panel_metrics(
+    names: Collection[str], real: CellSet, generated: CellSet, context: MeasurementContext
+) -> dict:
+    "The network on components, and classifiers of counts where both sets have counts."
+    found: dict = {}
+    if "mlp_auroc" in names:
+        sets = real.components, generated.components
+        found |= out_of_fold_areas(["mlp_auroc"], *sets, seed=context.seed)
+    on_counts = [name for name in COUNT_DETECTORS if name in names]
+    if on_counts and real.counts is not None and generated.counts is not None:
+        genes = context.mmd_genes
+        sets = real.counts[:, genes], generated.counts[:, genes]
+        trees = max(10, context.trees // 2)  # what counts show, half the trees show
+        found |= out_of_fold_areas(on_counts, *sets, trees, seed=context.seed)
     return found
 
 # %% ../../nbs/evaluation/measurement.ipynb #286e9ec5

@@ -10,7 +10,7 @@ import math
 
 # %% auto #0
 __all__ = ['SHUFFLED_GENES', 'COLLAPSED', 'PERMUTED_LABELS', 'ONE_LABEL', 'TRAINING_CELLS', 'NO_DEPTH_IN_COMMON', 'METRICS',
-           'MetricSpec', 'metrics_with', 'check_metric_names']
+           'MetricSpec', 'metrics_with', 'check_metric_names', 'measured_on']
 
 # %% ../../nbs/evaluation/metric_table.ipynb #7d682ced
 SHUFFLED_GENES = "real cells, each gene shuffled among them"
@@ -69,9 +69,12 @@ _CLOUD_METRICS = {
     "energy": MetricSpec("lower", SHUFFLED_GENES, "PCs", within_labels=True),
     "sliced_wasserstein": MetricSpec("lower", SHUFFLED_GENES, "PCs", _POSITIVE),
     "rf_auroc": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE, within_labels=True),
-    "rf_auroc_genes": MetricSpec(0.5, COLLAPSED, "log1p, GENES", _SHARE),
+    "rf_auroc_genes": MetricSpec(0.5, COLLAPSED, "log1p, GENES", _SHARE, within_labels=True),
     "hgb_auroc_genes": MetricSpec(0.5, COLLAPSED, "log1p, GENES", _SHARE),
     "logistic_auroc_genes": MetricSpec(0.5, COLLAPSED, "log1p, GENES", _SHARE),
+    "mlp_auroc": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE),
+    "rf_auroc_counts": MetricSpec(0.5, COLLAPSED, "counts, GENES", _SHARE),
+    "hgb_auroc_counts": MetricSpec(0.5, COLLAPSED, "counts, GENES", _SHARE),
     "strongest_auroc": MetricSpec(0.5, SHUFFLED_GENES, "PCs; log1p, GENES", _SHARE),
     "one_nn": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE, within_labels=True),
     "one_nn_real": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE),
@@ -162,3 +165,24 @@ def check_metric_names(names: list[str]) -> None:
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}; known are: {', '.join(METRICS)}")
+
+# %% ../../nbs/evaluation/metric_table.ipynb #af9bc575
+def measured_on(name: str, has_counts: bool) -> str:
+    """What of the cells a metric compares: "counts", "profiles" or "labels".
+
+    Parameters
+    ----------
+    name : name of a metric.
+    has_counts : whether generated and held-out cells have integer counts.
+
+    Examples
+    --------
+    >>> [measured_on(name, True) for name in ("ks", "zero_fraction", "label_share")]
+    ['profiles', 'counts', 'labels']
+    """
+    space = METRICS[name].space
+    if space == "labels as given":
+        return "labels"
+    if space == "expressed or not":
+        return "counts" if has_counts else "profiles"
+    return "counts" if space.startswith("counts") else "profiles"

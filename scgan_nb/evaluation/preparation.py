@@ -200,13 +200,14 @@ def _cell_sets(
 ) -> tuple[CellSet, CellSet, CellSet | None]:
     "Generated, held-out and training cells in `space`."
     (train_donors, donors), (generated_totals, totals) = aligned.donors, aligned.totals
-    donors, totals = (None if x is None else x[split.kept] for x in (donors, totals))
+    made, held = (None, None) if aligned.counts is None else aligned.counts
+    donors, totals, held = (None if x is None else x[split.kept] for x in (donors, totals, held))
     generated = _cell_set(
-        aligned.generated, space, detected=aligned.detected, depths=generated_totals
+        aligned.generated, space, detected=aligned.detected, depths=generated_totals, counts=made
     )
     if aligned.train is None:
-        return generated, _cell_set(split.holdout, space, depths=totals), None
-    holdout = _cell_set(split.holdout, space, donors=donors, depths=totals)
+        return generated, _cell_set(split.holdout, space, depths=totals, counts=held), None
+    holdout = _cell_set(split.holdout, space, donors=donors, depths=totals, counts=held)
     return generated, holdout, _cell_set(aligned.train, space, donors=train_donors)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['nearest_training', 'nndr', 'near_duplicates', 'membership_inference_auroc', 'repeated_cells']
+__all__ = ['FEWEST_OF_DONOR', 'nearest_training', 'nndr', 'near_duplicates', 'membership_inference_auroc', 'repeated_cells']
 
 # %% ../../nbs/evaluation/privacy.ipynb #d142f173
 def nearest_training(
@@ -135,9 +135,20 @@ def _attack_auroc(members: np.ndarray, nonmembers: np.ndarray) -> float:
     return float(roc_auc_score(kind, np.concatenate([members, nonmembers])))
 
 
-def _donor_means(scores: np.ndarray, donors: np.ndarray) -> list[float]:
-    """Mean score of each donor."""
-    return [scores[donors == donor].mean() for donor in sorted(set(donors.tolist()))]
+FEWEST_OF_DONOR = 3  # cells of a donor that is ranked
+
+
+def _equal_means(*sets: tuple[np.ndarray, np.ndarray]) -> list[list[float]]:
+    """For each (scores, donors) the mean score of each donor, all over equally many cells."""
+    by_donor = [
+        [scores[donors == donor] for donor in sorted(set(donors.tolist()))]
+        for scores, donors in sets
+    ]
+    large = [[x for x in own if len(x) >= FEWEST_OF_DONOR] for own in by_donor]
+    if not all(large):
+        large = by_donor
+    m = min(len(x) for own in large for x in own)
+    return [[float(x[:m].mean()) for x in own] for own in large]
 
 
 def _attack_by_donor(
@@ -150,12 +161,17 @@ def _attack_by_donor(
             f"give one donor a cell, got {len(donors)} and {len(other_donors)} donors "
             f"for {len(members)} cells a side"
         )
-    names = sorted(set(donors.tolist()))
-    by_donor = {name: _attack_auroc(members[donors == name], nonmembers) for name in names}
-    if set(donors) & set(other_donors):
-        return {"by_donor": by_donor, "donor_auroc": None}
-    means = _donor_means(members, donors), _donor_means(nonmembers, other_donors)
-    return {"by_donor": by_donor, "donor_auroc": _attack_auroc(*means)}
+    names, unseen = sorted(set(donors.tolist())), np.isin(other_donors, donors)
+    foreign = nonmembers if unseen.all() else nonmembers[~unseen]
+    by_donor = {name: _attack_auroc(members[donors == name], foreign) for name in names}
+    found: dict = {"by_donor": by_donor, "donor_auroc": None, "unseen_auroc": None}
+    if unseen.all():
+        return found
+    means = _equal_means((members, donors), (foreign, other_donors[~unseen]))
+    found["donor_auroc"] = _attack_auroc(*map(np.array, means))
+    if unseen.any():
+        found["unseen_auroc"] = _attack_auroc(nonmembers[unseen], foreign)
+    return found
 
 # %% ../../nbs/evaluation/privacy.ipynb #9abd49cf
 def membership_inference_auroc(
@@ -178,8 +194,9 @@ def membership_inference_auroc(
     -------
     dict with keys auroc (0.5 is best), tpr_at_1 and tpr_at_01 (shares of members named at false
     positive rates of 1 % and 0.1 %; 0.01 and 0.001 are best), and with donors: by_donor (donor of
-    members -> AUROC of its cells against all non-members), donor_auroc (AUROC of mean scores; None
-    if the sets share a donor).
+    members -> AUROC of its cells against cells of other donors), donor_auroc (AUROC of donors by
+    their mean scores), unseen_auroc (AUROC of unseen cells of member donors against cells of other
+    donors). The last two are None without a non-member donor, or without such cells.
 
     Raises
     ------

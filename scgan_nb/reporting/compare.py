@@ -40,14 +40,15 @@ from .inputs import OpenedCells
 from .rendering import about_line, save_pair
 from .report import Report
 from .report_pictures import comparison_pictures
+from .trainings import spread_table, training_spread
 from .words import number, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['COMPARISON_SCHEMA', 'shared_genes', 'names_of', 'shared_headlines', 'comparison_table', 'comparison_values',
-           'Comparison', 'comparison_text', 'compare']
+__all__ = ['COMPARISON_SCHEMA', 'shared_genes', 'names_of', 'named_files', 'runs_of', 'shared_headlines', 'comparison_table',
+           'comparison_values', 'Comparison', 'comparison_text', 'compare']
 
 # %% ../../nbs/reporting/compare.ipynb #5d19c432
 def shared_genes(generators: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -109,18 +110,67 @@ def names_of(paths: Sequence[str | Path]) -> list[str]:
             return names
     raise ValueError("the same file is given twice; give each generator once")
 
+# %% ../../nbs/reporting/compare.ipynb #bcac2ac6
+def named_files(words: Sequence[str | Path]) -> dict[str, Any]:
+    """Generators of files, some of which may have their generator's name before them.
 
-def _named_generators(generators: dict[str, Any] | Iterable) -> dict[str, Any]:
+    Parameters
+    ----------
+    words : FILE or NAME=FILE.
+
+    Returns
+    -------
+    dict: name -> file, or a list of files where a name is given several times.
+
+    Examples
+    --------
+    >>> named_files(["gan=run0.h5ad", "gan=run1.h5ad", "copula.h5ad"])
+    {'gan': ['run0.h5ad', 'run1.h5ad'], 'copula': 'copula.h5ad'}
+    """
+    pairs = [("", word) if Path(word).exists() else _split_name(word) for word in words]
+    files = [file for _, file in pairs]
+    own = names_of(files)
+    found: dict[str, list] = {}
+    for (name, file), short in zip(pairs, own, strict=True):
+        found.setdefault(name or short, []).append(file)
+    return {name: several[0] if len(several) == 1 else several for name, several in found.items()}
+
+
+def _split_name(word: str | Path) -> tuple[str, str | Path]:
+    name, sign, file = str(word).partition("=")
+    return (name, file) if sign else ("", word)
+
+# %% ../../nbs/reporting/compare.ipynb #2a56b253
+def runs_of(generators: dict[str, Any]) -> dict[str, list[str]]:
+    """Generators with several trainings -> the names that these get.
+
+    Examples
+    --------
+    >>> runs_of({"gan": ["run0.h5ad", "run1.h5ad"], "copula": "copula.h5ad"})
+    {'gan': ['gan, training 1', 'gan, training 2']}
+    """
+    return {
+        name: [f"{name}, training {i + 1}" for i in range(len(cells))]
+        for name, cells in generators.items()
+        if isinstance(cells, list)
+    }
+
+
+def _named_generators(generators: dict[str, Any] | Iterable) -> tuple[dict[str, Any], dict]:
+    "name -> cells, each training by itself, and `runs_of` the generators."
     if not isinstance(generators, dict):
         generators = list(generators)
         if not all(isinstance(g, (str, Path)) for g in generators):
             raise ValueError("give generators that are not files as a dict of name -> cells")
-        generators = dict(zip(names_of(generators), generators, strict=True))
-    if len(generators) < 2:
+        generators = named_files(generators)
+    runs, single = runs_of(generators), {}
+    for name, cells in generators.items():
+        single |= dict(zip(runs[name], cells, strict=True)) if name in runs else {name: cells}
+    if len(single) < 2:
         raise ValueError(
-            f"comparing needs at least two generators, got {len(generators)}; use evaluate for one"
+            f"comparing needs at least two generators, got {len(single)}; use evaluate for one"
         )
-    return generators
+    return single, {name: own for name, own in runs.items() if len(own) > 1}
 
 # %% ../../nbs/reporting/compare.ipynb #4a044ced
 def _losses_of(name: str, reports: dict[str, Report]) -> list[dict]:
@@ -177,44 +227,14 @@ def comparison_values(comparison: Comparison) -> dict:
         "schema": COMPARISON_SCHEMA,
         "headlines": comparison.headlines,
         "losses": comparison.losses(),
+        "trainings": {name: comparison.spread(name) for name in comparison.runs},
         "generators": {name: report.to_dict() for name, report in comparison.reports.items()},
         "about": comparison.about,
     }
 
-# %% ../../nbs/reporting/compare.ipynb #ae080d8f
-@dataclasses.dataclass(repr=False)
-class Comparison:
-    """Reports of several generators over the same genes, cells and draws. Made by `compare`.
-
-    Parameters
-    ----------
-    reports : name -> `Report`, in the order given
-    pictures : dicts with key, title, caption, alt, width, png
-    about : sizes, seed, versions, date
-    title : of the page
-    """
-
-    reports: dict[str, Report]
-    pictures: list[dict] = dataclasses.field(default_factory=list)
-    about: dict = dataclasses.field(default_factory=dict)
-    title: str = "Generators compared"
-
-    @property
-    def headlines(self) -> dict[str, float | None]:
-        """name -> headline score, 0 to 100, over the metrics evaluated for all generators."""
-        return shared_headlines(self.reports)
-
-    def table(self) -> pd.DataFrame:
-        """One row for each metric: the value of each generator, then the mean controls."""
-        return comparison_table(self.reports)
-
-    def losses(self) -> dict[str, list[dict]]:
-        """name -> metrics of the headline at which it loses, lowest score first."""
-        return {name: _losses_of(name, self.reports) for name in self.reports}
-
-    def to_dict(self) -> dict:
-        """Everything except the pictures, as plain values."""
-        return comparison_values(self)
+# %% ../../nbs/reporting/compare.ipynb #37cd1723
+class _Page:
+    "How a comparison is shown and written."
 
     def html(self) -> str:
         """The whole page, self-contained."""
@@ -232,6 +252,47 @@ class Comparison:
     def _repr_html_(self) -> str:
         return render_compact_comparison(self)
 
+# %% ../../nbs/reporting/compare.ipynb #ae080d8f
+@dataclasses.dataclass(repr=False)
+class Comparison(_Page):
+    """Reports of several generators over the same genes, cells and draws. Made by `compare`.
+
+    Parameters
+    ----------
+    reports : name -> `Report`, in the order given
+    pictures : dicts with key, title, caption, alt, width, png
+    about : sizes, seed, versions, date
+    title : of the page
+    runs : generators with several trainings -> the names of their reports
+    """
+
+    reports: dict[str, Report]
+    pictures: list[dict] = dataclasses.field(default_factory=list)
+    about: dict = dataclasses.field(default_factory=dict)
+    title: str = "Generators compared"
+    runs: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def headlines(self) -> dict[str, float | None]:
+        """name -> headline score, 0 to 100, over the metrics evaluated for all generators."""
+        return shared_headlines(self.reports)
+
+    def table(self) -> pd.DataFrame:
+        """One row for each metric: the value of each generator, then the mean controls."""
+        return comparison_table(self.reports)
+
+    def spread(self, name: str) -> dict[str, dict]:
+        """Spreads between trainings and between draws, by metric; see `training_spread`."""
+        return training_spread(self.reports, self.runs[name], self.headlines)
+
+    def losses(self) -> dict[str, list[dict]]:
+        """name -> metrics of the headline at which it loses, lowest score first."""
+        return {name: _losses_of(name, self.reports) for name in self.reports}
+
+    def to_dict(self) -> dict:
+        """Everything except the pictures, as plain values."""
+        return comparison_values(self)
+
 # %% ../../nbs/reporting/compare.ipynb #131b1bb9
 def comparison_text(comparison: Comparison) -> str:
     """A text table: the headline scores, and the values of each metric."""
@@ -246,6 +307,9 @@ def comparison_text(comparison: Comparison) -> str:
     for name, values in table.iterrows():
         known = [None if value is None or value != value else value for value in values]
         lines.append(row.format(name, *map(number, known)))
+    for name in comparison.runs:
+        table = spread_table(comparison.spread(name)).astype(float).round(4)
+        lines += ["", f"{name}: spread between trainings and between draws", table.to_string()]
     return "\n".join(line for line in lines if line)
 
 # %% ../../nbs/reporting/compare.ipynb #0fbd6e01
@@ -314,7 +378,9 @@ def _about_comparison(inputs: _Inputs, first: Report) -> dict:
 
 
 def _comparison_of(inputs: _Inputs, settings: EvaluationSettings, show: dict) -> Comparison:
-    """The comparison of opened cells; `show` holds pictures, title and progress."""
+    """The comparison of opened cells; `show` holds pictures, title, progress and runs."""
+    if settings.n is None:
+        settings = dataclasses.replace(settings, n=_common_n(inputs.aligned, settings))
     evaluating = [
         (f"evaluating {name}", partial(_report_of_generator, name, inputs, settings))
         for name in inputs.aligned
@@ -324,7 +390,7 @@ def _comparison_of(inputs: _Inputs, settings: EvaluationSettings, show: dict) ->
     done = list(in_turn(evaluating + drawing, show["progress"]))
     reports = dict(zip(inputs.aligned, done[: len(evaluating)], strict=True))
     about = _about_comparison(inputs, done[0])
-    return Comparison(reports, done[len(evaluating) :], about, show["title"])
+    return Comparison(reports, done[len(evaluating) :], about, show["title"], show["runs"])
 
 # %% ../../nbs/reporting/compare.ipynb #ad0e8914
 def _real_first(holdout: Any, generators: Any) -> tuple[Any, Any]:
@@ -371,6 +437,7 @@ def compare(
     ----------
     holdout, train, pictures, title, progress : see `evaluate`.
     generators : dict of name -> AnnData, matrix, (matrix, labels) or path; or a list of paths.
+        A list of such cells under one name are those of several trainings of that generator.
     other keywords : see `EvaluationSettings`
 
     Examples
@@ -382,9 +449,8 @@ def compare(
     ['one', 'two']
     """
     settings = settings_among(locals())
-    show = {"pictures": pictures, "title": title, "progress": progress}
     holdout, generators = _real_first(holdout, generators)
-    inputs = _open_all(holdout, _named_generators(generators), train, settings)
-    if n is None:
-        settings = dataclasses.replace(settings, n=_common_n(inputs.aligned, settings))
+    single, runs = _named_generators(generators)
+    show = {"pictures": pictures, "title": title, "progress": progress, "runs": runs}
+    inputs = _open_all(holdout, single, train, settings)
     return _comparison_of(inputs, settings, show)

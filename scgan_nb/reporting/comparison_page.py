@@ -19,6 +19,7 @@ from scgan_nb.reporting.rendering import (
     versions_line,
 )
 from .report_page import signs_of_copies
+from .trainings import spread_rows
 from scgan_nb.reporting.words import (
     SECTIONS,
     direction,
@@ -234,6 +235,10 @@ def render_comparison(comparison: Comparison) -> str:
         "pictures": [embedded_picture(p) for p in comparison.pictures],
         "losses": _loss_lines(comparison),
         "labels": _label_tables(comparison.reports),
+        "trainings": [
+            {"name": name, "number": len(own), "rows": spread_rows(comparison.spread(name))}
+            for name, own in comparison.runs.items()
+        ],
         "notes": _method_notes(comparison.reports),
         "versions": versions_line(comparison.about),
     }

@@ -206,6 +206,18 @@ def _control_note(metrics: dict[str, Metric]) -> str:
     parts = [f"{bad} ({', '.join(own)})" for bad, own in titles.items() if bad in measured]
     return f"Negative controls: {'; '.join(parts)}."
 
+# %% ../../nbs/reporting/evaluate.ipynb #4507aa2c
+def _counts_note(metrics: dict[str, Metric]) -> list[str]:
+    """Which metrics compare counts; the others compare profiles, or labels."""
+    found = {name: m.details.get("measured_on") for name, m in metrics.items()}
+    titles = [title_of(name) for name, kind in found.items() if kind == "counts"]
+    profiles = "compares profiles: expression at 10,000 counts a cell"
+    if not titles:
+        return [f"Every metric of expression {profiles}."] if "profiles" in found.values() else []
+    return [
+        f"From integer counts: {', '.join(titles)}. Every other metric of expression {profiles}."
+    ]
+
 
 def method_notes(aligned: AlignedCells, metrics: dict[str, Metric], method: dict) -> list[str]:
     """Sentences on the method; `method` is from `method_of`."""
@@ -215,6 +227,7 @@ def method_notes(aligned: AlignedCells, metrics: dict[str, Metric], method: dict
     notes = aligned.notes + _space_notes(aligned, metrics, method)
     notes.append(f"Generated cells were drawn {mix}")
     notes.append(f"A random forest has {method['trees']:,} trees.")
+    notes += _counts_note(metrics)
     notes.append(_control_note(metrics))
     if aligned.labels_key:
         notes.append(

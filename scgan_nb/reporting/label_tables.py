@@ -113,7 +113,14 @@ def label_cell(entry: dict | None, with_control: bool = True) -> dict:
     return {"value": number(entry["value"]), "small": small, "colour": colour}
 
 # %% ../../nbs/reporting/label_tables.ipynb #bf0145d1
-_SHOWN = ("coverage", "rf_auroc", "label_agreement", "gene_wasserstein", "de_correlation", "tstr")
+_SHOWN = (
+    "coverage",
+    "rf_auroc",
+    "rf_auroc_genes",
+    "label_agreement",
+    "gene_wasserstein",
+    "tstr",
+)
 
 
 def label_rows(report: Report) -> tuple[list[str], list[str], list[dict]]:

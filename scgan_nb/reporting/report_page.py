@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluation.detectors import smallest_difference
 from ..evaluation.headline import QUESTIONS, headline, main_fault
+from ..evaluation.metric_table import measured_on
 from ..evaluation.protocols.runner import PROTOCOLS
 from ..evaluation.results import Metric
 from .label_tables import FEW, label_rows, poorly_covered, too_small_sentences
@@ -200,7 +201,15 @@ def _membership_sentences(details: dict) -> list[str]:
         )
     if details.get("donor_auroc") is not None:
         auroc = number(details["donor_auroc"])
-        sentences.append(f"Told by donor rather than by cell: AUROC {auroc}.")
+        sentences.append(
+            f"Told by donor rather than by cell, each donor by equally many cells: AUROC {auroc}."
+        )
+    if details.get("unseen_auroc") is not None:
+        auroc = number(details["unseen_auroc"])
+        sentences.append(
+            f"Unseen cells of donors in the training data, against cells of other donors: AUROC "
+            f"{auroc}; 0.5: not recognised."
+        )
     return sentences
 
 # %% ../../nbs/reporting/report_page.ipynb #9d9a7a38
@@ -250,6 +259,15 @@ _PROTOCOL_WORDS = {
     "spearman": "Spearman",
     "pearson": "Pearson",
     "label_share": "Label share",
+    "w1": "1-Wasserstein",
+    "w2": "2-Wasserstein",
+    "mmd_linear": "Linear MMD",
+    "mmd_rbf": "MMD²",
+    "accuracy": "3-NN accuracy",
+    "accuracy_real": "of real cells",
+    "accuracy_generated": "of generated cells",
+    "mean_correlation": "Correlation of means",
+    "variance_correlation": "Correlation of variances",
 }
 
 # %% ../../nbs/reporting/report_page.ipynb #8f3026c0
@@ -377,6 +395,28 @@ def _strongest_sentence(m: Metric | None) -> str:
     return f"{sentence} So many cells show differences from 0.5 of {limit:.2f} or more."
 
 
+def _panel_sentence(metrics: dict[str, Metric]) -> str:
+    """The strongest of the whole panel, and the label whose cells are told best."""
+    strongest = metrics.get("strongest_auroc")
+    details = {} if strongest is None else strongest.details
+    name, sentences = details.get("strongest_of_panel"), []
+    if name:
+        found = details["panel"][name]
+        sentences.append(
+            f"Of all {len(details['panel'])} classifiers, {title_of(name)} is the farthest above "
+            f"its control: {number(found['value'])} (other real cells "
+            f"{number(found['positive_control'])}; from {measured_on(name, has_counts=True)})."
+        )
+    forest = metrics.get("rf_auroc_genes")
+    worst = None if forest is None else forest.details.get("worst_label")
+    if worst:
+        sentences.append(
+            f"Within labels, the forest on genes tells {worst['label']} best: "
+            f"{number(worst['value'])} (other real cells {number(worst['positive_control'])})."
+        )
+    return " ".join(sentences)
+
+# %% ../../nbs/reporting/report_page.ipynb #67d30250
 def headline_values(report: Report) -> dict:
     """What the headline and the warnings below it show."""
     found = headline(report.metrics)
@@ -391,6 +431,7 @@ def headline_values(report: Report) -> dict:
         "weakest": None if report.weakest is None else _metric_words(report, report.weakest),
         "fault": fault_words(report),
         "strongest": _strongest_sentence(report.metrics.get("strongest_auroc")),
+        "panel": _panel_sentence(report.metrics),
         "few_cells": few_cells_sentence(report),
         "questions_number": sum(v is not None for v in found["questions"].values()),
         "metrics_number": len(found["scores"]),

@@ -42,6 +42,18 @@ WORDS = {
         "Logistic regression on genes",
         "Can a weighted sum of all genes tell them apart?",
     ),
+    "mlp_auroc": (
+        "Small network",
+        "Can a network of 16 units on principal components tell them apart?",
+    ),
+    "rf_auroc_counts": (
+        "Random forest on counts",
+        "Can a forest that sees the integer count of every gene tell them apart?",
+    ),
+    "hgb_auroc_counts": (
+        "Boosted trees on counts",
+        "Can boosted trees that see the integer count of every gene tell them apart?",
+    ),
     "strongest_auroc": (
         "Strongest classifier",
         "Can the best of four classifiers tell generated cells from real ones? 0.5: none can.",
@@ -301,12 +313,13 @@ _SPACE_WORDS = (
     (r"\blog1p\b", "log expression"),
     (r"^linear at", "expression at"),
     (r"^counts$", "counts of a cell"),
+    (r"^counts, ", "counts of the "),
     (r"^expressed or not$", "genes expressed or not"),
 )
 
 
 def sample_and_space(m: Metric) -> str:
-    """How many cells a side were compared, and in what space, in words.
+    """How many cells a side were compared, in what space, and whether counts or profiles, in words.
 
     Examples
     --------
@@ -317,4 +330,7 @@ def sample_and_space(m: Metric) -> str:
     for pattern, words in _SPACE_WORDS:
         space = re.sub(pattern, words, space)
     size = f"{m.n:,} cells a side" if m.n else ""
-    return "; ".join(part for part in (size, space) if part)
+    kind = {"counts": "from counts", "profiles": "from profiles"}.get(
+        m.details.get("measured_on", ""), ""
+    )
+    return "; ".join(part for part in (size, space, kind) if part)

@@ -404,8 +404,8 @@ def evaluate(argv: list[str]) -> None:
     several = {"action": "append", "default": [], "dest": "protocols", "metavar": "P"}
     add(
         "--protocol",
-        help="measure by a paper's rules as well: groundgan, activa or scdiffusion; for several, "
-        "give it again",
+        help="measure by a paper's rules as well: groundgan, activa, scdiffusion, cfgen, scdeepsim "
+        "or three_neighbours; for several, give it again",
         **several,
     )
     add("--preset", help=argparse.SUPPRESS, **several)
@@ -441,7 +441,8 @@ def compare(argv: list[str]) -> None:
         "generated",
         metavar="GENERATED",
         nargs="+",
-        help="two files or more: .h5ad, .zarr, or what else can be read",
+        help="two files or more: .h5ad, .zarr, or what else can be read; NAME=FILE names the "
+        "generator, and several files of one name are its trainings",
     )
     add("--holdout", metavar="HOLDOUT", required=True, help="real cells, not trained on")
     add_data_flags(parser)

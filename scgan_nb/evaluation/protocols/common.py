@@ -21,7 +21,7 @@ from ..spaces import Cells, Space
 # %% auto #0
 __all__ = ['MOST_LEARNED', 'Rounds', 'ProtocolResult', 'Protocol', 'draw_rounds', 'first_equal_draws', 'summarise_rounds',
            'biased_mmd', 'stack_with_kinds', 'SplitForest', 'draws_with_controls', 'has_forest', 'split_kinds',
-           'logged_pair', 'joint_components', 'some_cells']
+           'logged_pair', 'standardised_variances', 'variable_genes', 'joint_components', 'some_cells']
 
 # %% ../../../nbs/evaluation/protocols/common.ipynb #90c253bb
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Protocol:
     differs : list of str
         What is not as in the paper, in any run.
     measure : function Rounds -> ProtocolResult
+    trees : int
+        Trees of the paper's forest; 0 if it has none.
     """
 
     description: str
@@ -99,6 +101,7 @@ class Protocol:
     control: str
     differs: list
     measure: Callable
+    trees: int = 1000
 
 # %% ../../../nbs/evaluation/protocols/common.ipynb #7605f06f
 def draw_rounds(n_generated: int, n_holdout: int, n: int, repeats: int, seed: int) -> list:
@@ -345,6 +348,72 @@ def logged_pair(aligned: AlignedCells, kind: str, rows: Any, holdout_rows: Any) 
     cells = aligned.generated if kind == "value" else aligned.train
     space = Space()
     return space.log(cells.x[rows]), space.log(aligned.holdout.x[holdout_rows])
+
+# %% ../../../nbs/evaluation/protocols/common.ipynb #aad17ae2
+def _local_parabolas(
+    x: np.ndarray, y: np.ndarray, span: float = 0.3, most: int = 256
+) -> np.ndarray:
+    "Smooth values of `y` at `x`, fitted at `most` points at the most and joined by straight lines."
+    nearest = max(4, int(span * len(x) + 1e-5))
+    if nearest >= len(x):
+        return np.full(len(x), y.mean())
+    points = np.unique(np.quantile(x, np.linspace(0, 1, min(most, len(x)))))
+    fitted = np.empty(len(points))
+    for i, point in enumerate(points):
+        distance = np.abs(x - point)
+        reach = max(np.partition(distance, nearest - 1)[nearest - 1], 1e-12)
+        near = distance < reach
+        weight = (1 - (distance[near] / reach) ** 3) ** 1.5
+        powers = np.vander(x[near] - point, 3) * weight[:, None]
+        fitted[i] = np.linalg.lstsq(powers, y[near] * weight, rcond=None)[0][2]
+    return np.interp(x, points, fitted)
+
+# %% ../../../nbs/evaluation/protocols/common.ipynb #6ca2f90b
+def standardised_variances(counts: Any) -> np.ndarray:
+    """Variance of each gene's counts, compared with genes of similar mean.
+
+    Parameters
+    ----------
+    counts : CSR or dense [cells, genes]
+
+    Returns
+    -------
+    float64 [genes]; 0 for a gene that does not vary.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(0).poisson(np.linspace(1, 9, 60), (80, 60))
+    >>> counts[:, 30] = np.repeat([0, 10], 40)
+    >>> int(standardised_variances(counts).argmax())
+    30
+    """
+    x = sp.csc_matrix(counts, dtype=np.float64)
+    n = x.shape[0]
+    mean = np.asarray(x.mean(axis=0)).ravel()
+    variance = (np.asarray(x.multiply(x).sum(axis=0)).ravel() - n * mean**2) / (n - 1)
+    varies = variance > 1e-12
+    expected = np.ones(len(mean))
+    if varies.any():
+        log_mean, log_variance = np.log10(mean[varies]), np.log10(variance[varies])
+        expected[varies] = 10 ** _local_parabolas(log_mean, log_variance)
+    limit = np.sqrt(expected * n) + mean
+    x.data = np.minimum(x.data, np.repeat(limit, np.diff(x.indptr)))
+    sums, squares = (np.asarray(part.sum(axis=0)).ravel() for part in (x, x.multiply(x)))
+    spread = n * mean**2 + squares - 2 * sums * mean
+    return np.where(varies, spread / ((n - 1) * expected), 0.0)
+
+# %% ../../../nbs/evaluation/protocols/common.ipynb #e8986d80
+def variable_genes(counts: Any, n: int) -> np.ndarray:
+    """Columns of the `n` genes with the largest standardised variance, ascending.
+
+    Examples
+    --------
+    >>> variable_genes(np.eye(4), 9).tolist()
+    [0, 1, 2, 3]
+    """
+    if n >= counts.shape[1]:
+        return np.arange(counts.shape[1])
+    return np.sort(np.argsort(-standardised_variances(counts), kind="stable")[:n])
 
 # %% ../../../nbs/evaluation/protocols/common.ipynb #dfb0b132
 def joint_components(x: Any, y: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:

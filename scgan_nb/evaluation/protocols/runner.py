@@ -9,6 +9,7 @@ from typing import Any
 
 from ..alignment import AlignedCells, align
 from .activa import ACTIVA
+from .cfgen import CFGEN
 from scgan_nb.evaluation.protocols.common import (
     MOST_LEARNED,
     ProtocolResult,
@@ -18,26 +19,40 @@ from scgan_nb.evaluation.protocols.common import (
 )
 from .groundgan import GROUNDGAN
 from .published import PUBLISHED
+from .scdeepsim import SCDEEPSIM
 from .scdiffusion import SCDIFFUSION
+from .three_neighbours import THREE_NEIGHBOURS
 
-_RULES = {"groundgan": GROUNDGAN, "activa": ACTIVA, "scdiffusion": SCDIFFUSION}
+_RULES = {
+    "groundgan": GROUNDGAN,
+    "activa": ACTIVA,
+    "scdiffusion": SCDIFFUSION,
+    "cfgen": CFGEN,
+    "scdeepsim": SCDEEPSIM,
+    "three_neighbours": THREE_NEIGHBOURS,
+}
 PROTOCOLS = {name: rules.description for name, rules in _RULES.items()}
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'run_protocol']
 
 # %% ../../../nbs/evaluation/protocols/runner.ipynb #b9cc2b72
+_BIASED = ("groundgan", "scdiffusion", "cfgen")  # their MMD grows as the sets get smaller
+
+
 def _size_differences(name: str, rounds: Rounds, about: dict) -> list[str]:
     "Sentences on numbers of cells, genes and trees."
-    aligned, n = rounds.aligned, rounds.n
+    aligned, n, usual_trees = rounds.aligned, rounds.n, _RULES[name].trees
     most = min(aligned.generated.x.shape[0], aligned.holdout.x.shape[0])
     learned = (aligned.train or aligned.holdout).x.shape[0]
     other_genes = "" if name == "activa" else "other genes, "
     said = [
         f"The published numbers are from other cells: other tissue or donor, {other_genes}"
         f"and {n:,} cells a set here."
-        + ("" if name == "activa" else " Fewer cells give a larger biased MMD.")
+        + (" Fewer cells give a larger biased MMD." if name in _BIASED else "")
     ]
+    if not PUBLISHED[name]:
+        said = []
     if name == "groundgan" and n < 1000:
         said.append(f"{n:,} cells a set; the paper compares 1,000.")
     if name == "groundgan" and about["genes"] < 1000:
@@ -47,14 +62,14 @@ def _size_differences(name: str, rounds: Rounds, about: dict) -> list[str]:
         )
     if name != "groundgan" and n < most:
         said.append(
-            f"{n:,} of {most:,} cells a set, drawn anew in each round; the paper compares all. "
-            "The forest's area grows with the number of cells."
+            f"{n:,} of {most:,} cells a set, drawn anew in each round; the paper compares all."
+            + (" The forest's area grows with the number of cells." if usual_trees else "")
         )
-    if name != "groundgan" and learned > MOST_LEARNED:
+    if name in ("activa", "scdiffusion") and learned > MOST_LEARNED:
         said.append(f"Markers and labels are learned from {MOST_LEARNED:,} of the real cells.")
-    if rounds.trees != 1000:
-        said.append(f"{rounds.trees:,} trees; the paper grows 1,000.")
-    if aligned.holdout.labels is None:
+    if usual_trees and rounds.trees != usual_trees:
+        said.append(f"{rounds.trees:,} trees; the paper grows {usual_trees:,}.")
+    if aligned.holdout.labels is None and name in ("activa", "scdiffusion"):
         said.append("The held-out cells have no labels, so what needs labels was left out.")
     return said
 
@@ -73,6 +88,8 @@ def _round_differences(name: str, rounds: Rounds, made: int) -> list[str]:
         return ["One round, as in the paper; so there are no intervals."]
     costly = "map" if name == "groundgan" else "forest"
     first_only = f"The {costly} of the control is made in the first round only."
+    if not _RULES[name].trees:
+        first_only = "The control is made in every round."
     if name == "activa":
         return [
             f"{made} draws with one cross-validation each, where the paper has one: the interval "
@@ -88,7 +105,7 @@ def _round_differences(name: str, rounds: Rounds, made: int) -> list[str]:
 # %% ../../../nbs/evaluation/protocols/runner.ipynb #52ee2b18
 def _rounds(aligned: AlignedCells, name: str, seed: int, repeats: int, sizes: dict) -> Rounds:
     "Draws of all rounds; `sizes`: n, trees and n_jobs, as far as the caller gave them."
-    n, trees = sizes.get("n"), sizes.get("trees", 1000)
+    n, trees = sizes.get("n"), sizes.get("trees", _RULES[name].trees or 1)
     if repeats < 1 or trees < 1:
         raise ValueError(f"repeats={repeats} and trees={trees} must be at least 1")
     generated, holdout = aligned.generated.x.shape[0], aligned.holdout.x.shape[0]
