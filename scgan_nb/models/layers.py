@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from .replicas import joined_moments
+
 # %% auto #0
 __all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_factors', 'library_size_normalise', 'one_hot', 'pick', 'condition_rows',
            'Norm', 'product', 'initial', 'Dense']
@@ -194,8 +196,10 @@ class Norm(tf.Module):
         """
         if self.kind == "layernorm":
             return _layer_norm(h, self.scale, self.offset, hot)
-        moments = tf.nn.moments(h, [-2], keepdims=True) if training else self.moving
-        if training and follow:
+        if not training:
+            return _batch_norm(h, self.moving, self.scale, self.offset, hot)
+        moments = joined_moments(*tf.nn.moments(h, [-2], keepdims=True))
+        if follow:
             _follow(self.moving, moments, self.decay)
         return _batch_norm(h, moments, self.scale, self.offset, hot)
 

@@ -5,6 +5,7 @@
 # %% ../../nbs/training/trainer.ipynb #e3d0aab5
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -19,14 +20,22 @@ import tensorflow as tf
 
 from ..models.count_step import CountGAN, compile_count_step
 from ..models.optimizers import learning_rate
+from ..models.replicas import first_part, split_batches, strategy_of
 from ..models.training_step import WGAN, compile_step
 from scgan_nb.training.checkpoints import (
+    array_of,
     checkpoints,
     find_checkpoint,
     read_checkpoint,
     remove_old_checkpoints,
     restore,
     save_checkpoint,
+)
+from scgan_nb.training.processes import (
+    process_addresses,
+    share_state,
+    sum_over_processes,
+    wait_for_all,
 )
 from .summaries import write_summaries
 
@@ -38,12 +47,15 @@ if TYPE_CHECKING:
     from scgan_nb.models.losses import Update
 
 # %% auto #0
-__all__ = ['BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'numbers_of', 'add_validation', 'is_best',
+__all__ = ['STOP_SIGNALS', 'BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'numbers_of', 'add_validation', 'is_best',
            'validations_without_improvement', 'finite_losses', 'add_losses', 'CheckpointWriter', 'steps_per_call',
-           'StepTimer', 'Call', 'rates_of_steps', 'call_steps', 'call_with_details', 'SummaryLog', 'Training', 'is_due',
-           'checked_losses', 'record_losses', 'train_until', 'Trainer']
+           'StepTimer', 'Call', 'rates_of_steps', 'batches_from', 'call_steps', 'call_with_details', 'SummaryLog',
+           'Training', 'is_due', 'checked_losses', 'record_losses', 'train_until', 'lacks_libdevice', 'Trainer']
 
 # %% ../../nbs/training/trainer.ipynb #57e6c960
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 @contextmanager
 def finish_step_first(trainer: Trainer) -> Iterator[None]:
     """Within the block, SIGINT and SIGTERM let `trainer` finish its step and save before they act.
@@ -60,8 +72,7 @@ def finish_step_first(trainer: Trainer) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, request) for number in numbers}
+    before = {number: signal.signal(number, request) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -189,7 +200,7 @@ class CheckpointWriter:
         size = sum(v.shape.num_elements() * v.dtype.size for v in state.values())
         in_background = not wait and size <= BACKGROUND_BYTES
         if in_background:
-            state = {name: np.asarray(v).copy() for name, v in state.items()}
+            state = {name: array_of(v).copy() for name, v in state.items()}
         history = {name: list(values) for name, values in history.items()}
 
         def save() -> None:
@@ -277,6 +288,13 @@ def rates_of_steps(settings: TrainingParams, step: int, steps: int) -> list[floa
     return [learning_rate(settings.learning_rate, n, settings.max_steps) for n in numbers]
 
 
+def batches_from(trainer: Trainer) -> Iterator:
+    """The batches of a trainer's next steps; with replicas, each gets its part of them."""
+    group, strategy = trainer.settings.critic_iters, strategy_of(trainer.gan)
+    dataset = trainer.batches.dataset(start=trainer.step, group=group)
+    return iter(dataset if strategy is None else split_batches(dataset, strategy))
+
+
 def call_steps(trainer: Trainer, batches: Iterator, steps: int) -> Call:
     """Make `steps` steps in one call, on what `batches` gives."""
     rates = rates_of_steps(trainer.settings, trainer.step, steps)
@@ -291,7 +309,7 @@ def call_with_details(trainer: Trainer, batches: Iterator) -> Call:
     number, (real, labels) = tf.constant(trainer.step, tf.int64), next(batches)
     arguments = real, labels, number, tf.constant(rate, tf.float32)
     scalars, *updates = trainer.compiled_step(*arguments, detail=True)
-    return Call(1, scalars, rate, tuple(updates), real[-1])
+    return Call(1, scalars, rate, tuple(updates), first_part(real, strategy_of(trainer.gan))[-1])
 
 # %% ../../nbs/training/trainer.ipynb #e681432e
 class SummaryLog:
@@ -401,12 +419,22 @@ class _Loop:
 
     def __init__(self, trainer: Trainer, end: int):
         self.trainer, self.settings, self.end = trainer, trainer.settings, end
-        group = self.settings.critic_iters
-        self.batches = iter(trainer.batches.dataset(start=trainer.step, group=group))
+        self.batches = batches_from(trainer)
         self.summaries = SummaryLog(trainer.job, self.settings.summary_freq)
         self.timer, self.is_patient = StepTimer(), True
 
     def next_call(self) -> Call:
+        """The steps of one call; if XLA cannot compile them for want of a file, without XLA."""
+        try:
+            return self._call()
+        except tf.errors.OpError as error:
+            if not (self.settings.xla and lacks_libdevice(error)):
+                raise
+        self.trainer.leave_xla()
+        self.batches = batches_from(self.trainer)
+        return self._call()
+
+    def _call(self) -> Call:
         """The steps of one call."""
         trainer, log = self.trainer, self.summaries
         if log.is_due(trainer.step + 1):
@@ -435,6 +463,20 @@ class _Loop:
             trainer.save(wait=False)
         return call
 
+    def agree(self) -> None:
+        """With several processes: end together, and make as many steps in the next call."""
+        trainer, strategy = self.trainer, strategy_of(self.trainer.gan)
+        processes = len(process_addresses(strategy))
+        if not processes:
+            return
+        asked = [trainer.stop_signal == number for number in STOP_SIGNALS]
+        found = sum_over_processes(strategy, [not self.is_patient, self.timer.seconds or 0, *asked])
+        self.is_patient = not found[0]
+        if self.timer.seconds is not None:
+            self.timer.seconds = float(found[1]) / processes
+        stopped = [number for number, by in zip(STOP_SIGNALS, found[2:], strict=True) if by]
+        trainer.stop_signal = stopped[0] if stopped else 0
+
     def validate(self) -> None:
         """Validate, and see whether patience is over."""
         trainer, patience = self.trainer, self.settings.early_stop
@@ -450,6 +492,7 @@ def _run_loop(trainer: Trainer, end: int, bar: tqdm) -> None:
     loop, scalars = _Loop(trainer, end), {}
     while trainer.step < end and loop.is_patient and not trainer.stop_signal:
         scalars = loop.advance(bar).scalars
+        loop.agree()
     if trainer.job and (trainer.stop_signal or not loop.is_patient):
         checked_losses(trainer, scalars)
         trainer.save()
@@ -484,6 +527,7 @@ def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
             _run_loop(trainer, end, bar)
     finally:
         trainer.wait()
+    wait_for_all(strategy_of(trainer.gan))
     if trainer.stop_signal == signal.SIGINT:
         raise KeyboardInterrupt
     if trainer.stop_signal:
@@ -491,11 +535,24 @@ def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
     return trainer.history
 
 # %% ../../nbs/training/trainer.ipynb #b798d5db
-def _compiled(gan: WGAN, batches, shares: ArrayLike | None, settings: TrainingParams) -> Callable:
+def lacks_libdevice(error: Exception) -> bool:
+    """Whether XLA could not compile for want of the file libdevice.10.bc.
+
+    Examples
+    --------
+    >>> lacks_libdevice(RuntimeError("libdevice not found at ./libdevice.10.bc"))
+    True
+    """
+    return "libdevice" in str(error)
+
+
+def _compiled(
+    gan: WGAN, batches, shares: ArrayLike | None, settings: TrainingParams, xla: bool
+) -> Callable:
     """The compiled step for such batches, as the settings say."""
     if isinstance(gan, CountGAN):
         return compile_count_step(gan, settings.seed)
-    options = {"jit": settings.xla or None, "real_labels": settings.fake_labels == "real"}
+    options = {"jit": xla or None, "real_labels": settings.fake_labels == "real"}
     return compile_step(gan, batches.batch_size, shares, settings.seed, **options)
 
 # %% ../../nbs/training/trainer.ipynb #e568b23e
@@ -526,7 +583,8 @@ class Trainer(Training):
         super().__init__(gan, job, keep)
         self.batches, self.settings, self.shares = batches, settings, shares
         self.on_validation, self.name = list(on_validation), name
-        self.stop_signal, self._compiled = 0, None
+        self.stop_signal, self.writes, self._compiled = 0, True, None
+        self._uses_xla = True  # if the settings say so
 
     def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
         """Train until `max_steps` steps (None for the settings') are done; see `train_until`."""
@@ -542,9 +600,30 @@ class Trainer(Training):
             self.save_best(float(found["score"]))
         return found
 
+    def leave_xla(self) -> None:
+        """Compile the step without XLA from now on."""
+        logging.getLogger("scgan_nb").warning(
+            "%s: XLA does not find libdevice, a file of CUDA (XLA_FLAGS=--xla_gpu_cuda_data_dir= "
+            "names its folder); training goes on without XLA",
+            self.name,
+        )
+        self._uses_xla, self._compiled = False, None
+
+    def move_to(self, gan: WGAN) -> None:
+        """Go on with the same networks on other devices."""
+        self.gan, self._compiled = gan, None
+
+    def take_state_of_chief(self) -> None:
+        """With several processes: take step, weights and optimizers from the one that writes."""
+        strategy = strategy_of(self.gan)
+        if process_addresses(strategy):
+            share_state(strategy, list(self.gan.state_by_name().values()))
+            self.step = int(sum_over_processes(strategy, [self.step * self.writes])[0])
+
     @property
     def compiled_step(self) -> Callable:
         """The compiled training step, see `training_step.compile_step`."""
         if self._compiled is None:
-            self._compiled = _compiled(self.gan, self.batches, self.shares, self.settings)
+            xla = self.settings.xla and self._uses_xla
+            self._compiled = _compiled(self.gan, self.batches, self.shares, self.settings, xla)
         return self._compiled
