@@ -58,7 +58,8 @@ def sum_over_processes(strategy: tf.distribute.Strategy, numbers: list[float]) -
     @tf.function
     def sums(mine):
         def of_replica(x):
-            return tf.distribute.get_replica_context().all_reduce("SUM", x) / here
+            mine = tf.identity(x)  # on the replica's own device
+            return tf.distribute.get_replica_context().all_reduce("SUM", mine) / here
 
         return strategy.experimental_local_results(strategy.run(of_replica, args=(mine,)))[0]
 
@@ -140,6 +141,9 @@ def lost_processes(message: str, addresses: dict[str, str]) -> list[str]:
 def naming_lost_processes(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
     """Within the block, raise ConnectionError that names the process that was lost."""
     addresses = process_addresses(strategy)
+    if strategy is not None and addresses:
+        resolver = strategy.cluster_resolver
+        del addresses[f"{resolver.task_type} {resolver.task_id}"]  # this one is there
     try:
         yield
     except LOST as error:

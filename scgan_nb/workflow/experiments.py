@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from anndata import AnnData
 
+    from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.training.trainer import Trainer
     from scgan_nb.workflow.api import ScGAN
 
@@ -290,8 +291,8 @@ def _callbacks(model: ScGAN, job: Path) -> list[Callable]:
     return called
 
 
-def _open_training(folder: Path, experiment: Experiment | None) -> tuple[ScGAN, Trainer]:
-    "The model of a processed folder and its trainer, at the step where training goes on."
+def _open_model(folder: Path, experiment: Experiment | None) -> tuple[ScGAN, MemoryBatches]:
+    "The untrained model of a processed folder, and the batches of its training cells."
     from scgan_nb.data.batches import open_records
     from scgan_nb.workflow.api import (
         ScGAN,
@@ -301,19 +302,28 @@ def _open_training(folder: Path, experiment: Experiment | None) -> tuple[ScGAN, 
     )
 
     settings = _settings_to_train(folder, experiment)
-    training, job = settings.training, folder / "job"
     cells, _ = load_processed(folder)
     x, label_ids = open_records(
-        folder / "TF_records", "train", settings.preprocessed.genes_no, training.in_memory_gb
+        folder / "TF_records",
+        "train",
+        settings.preprocessed.genes_no,
+        settings.training.in_memory_gb,
     )
     _require_own_records(folder, settings, len(label_ids))
     model = ScGAN.from_processed(cells, settings)
     n_counts = library_sizes_of_records(cells, settings)
     batches = batches_of(model, x, conditions_of_records(cells, settings, label_ids), n_counts)
+    return model, batches
+
+
+def _open_training(folder: Path, model: ScGAN, batches: MemoryBatches) -> Trainer:
+    "The trainer of a model, at the step where training goes on."
+    job = folder / "job"
     trainer = model.prepare(job, _callbacks(model, job), name=folder.name, batches=batches)
     if trainer.writes:
-        start_from(trainer, training.checkpoint, folder)
-    return model, trainer
+        start_from(trainer, model.experiment.training.checkpoint, folder)
+    trainer.take_state_of_chief()
+    return trainer
 
 # %% ../../nbs/workflow/experiments.ipynb #20dafc7c
 def _lock_of(folder: Path, strategy: tf.distribute.Strategy | None) -> AbstractContextManager:
@@ -376,8 +386,8 @@ def train(
     with naming_lost_processes(strategy), _lock_of(folder, strategy):
         if is_chief(strategy):
             _prepare_folder(folder, experiment, restart)
-        model, trainer = chief_first(strategy, lambda: _open_training(folder, experiment))
-        trainer.take_state_of_chief()
+        opened = chief_first(strategy, lambda: _open_model(folder, experiment))
+        model, trainer = opened[0], _open_training(folder, *opened)
         if trainer.step < trainer.settings.max_steps:
             _run(folder, model, trainer, progress)
     return model

@@ -82,14 +82,14 @@ def gpu_problem() -> str | None:
 # %% ../../nbs/workflow/strategies.ipynb #6833387a
 def cluster() -> tf.distribute.cluster_resolver.ClusterResolver | None:
     """The processes that `TF_CONFIG` or a step of SLURM describes; None for one process."""
-    from tensorflow.distribute import cluster_resolver
+    import tensorflow as tf
 
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
     if os.environ.get("TF_CONFIG"):
-        resolver = cluster_resolver.TFConfigClusterResolver()
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     elif tasks > 1:
         # the numbers of GPUs serve only to count tasks on a node, see auto_set_gpu
-        resolver = cluster_resolver.SlurmClusterResolver(
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
             gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
         )
     else:
@@ -196,10 +196,7 @@ def _in_processes(batch_size: int) -> tf.distribute.Strategy | None:
     "The strategy of all processes of a cluster; None without a cluster. Made once in a process."
     import tensorflow as tf
 
-    if "cluster" in os.environ.get("TF_CONFIG", "") or "SLURM_STEP_NUM_TASKS" in os.environ:
-        resolver = cluster()
-    else:
-        return None
+    resolver = cluster()
     if resolver is None:
         return None
     if ("cluster",) not in _strategies:
@@ -244,13 +241,15 @@ def choose_strategy(training: TrainingParams) -> tf.distribute.Strategy | None:
     import tensorflow as tf
 
     grow_memory()
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # notes about each exchange
     strategy = _in_processes(training.batch_size) if training.devices == "auto" else None
     if strategy is None:
         names = tuple(device_names(training))
         if len(names) == 1:
             return None
-        strategy = _strategies.get(names) or tf.distribute.MirroredStrategy(list(names))
-        _strategies[names] = strategy
+        if names not in _strategies:
+            _strategies[names] = tf.distribute.MirroredStrategy(list(names))
+        strategy = _strategies[names]
     if training.xla:
         raise ValueError("xla is true, but XLA compiles the step for one device only; write false")
     return strategy
