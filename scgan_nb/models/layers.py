@@ -196,11 +196,11 @@ class Norm(tf.Module):
         """
         if self.kind == "layernorm":
             return _layer_norm(h, self.scale, self.offset, hot)
-        if not training:
-            return _batch_norm(h, self.moving, self.scale, self.offset, hot)
-        moments = joined_moments(*tf.nn.moments(h, [-2], keepdims=True))
-        if follow:
-            _follow(self.moving, moments, self.decay)
+        moments = self.moving
+        if training:
+            moments = joined_moments(*tf.nn.moments(h, [-2], keepdims=True))
+            if follow:
+                _follow(self.moving, moments, self.decay)
         return _batch_norm(h, moments, self.scale, self.offset, hot)
 
 # %% ../../nbs/models/layers.ipynb #6658fb6b

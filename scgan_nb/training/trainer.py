@@ -44,13 +44,15 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from scgan_nb.core.parameters import TrainingParams
+    from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.models.losses import Update
 
 # %% auto #0
 __all__ = ['STOP_SIGNALS', 'BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'numbers_of', 'add_validation', 'is_best',
            'validations_without_improvement', 'finite_losses', 'add_losses', 'CheckpointWriter', 'steps_per_call',
            'StepTimer', 'Call', 'rates_of_steps', 'batches_from', 'call_steps', 'call_with_details', 'SummaryLog',
-           'Training', 'is_due', 'checked_losses', 'record_losses', 'train_until', 'lacks_libdevice', 'Trainer']
+           'Training', 'is_due', 'checked_losses', 'record_losses', 'agree', 'train_until', 'lacks_libdevice',
+           'Trainer']
 
 # %% ../../nbs/training/trainer.ipynb #57e6c960
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -414,8 +416,8 @@ def record_losses(trainer: Trainer, call: Call, bar: tqdm) -> None:
     bar.set_postfix(shown, refresh=False)
 
 # %% ../../nbs/training/trainer.ipynb #3af207f4
-class _Loop:
-    """One run of a trainer up to the step `end`."""
+class _Calls:
+    """The calls of a trainer up to the step `end`."""
 
     def __init__(self, trainer: Trainer, end: int):
         self.trainer, self.settings, self.end = trainer, trainer.settings, end
@@ -443,6 +445,30 @@ class _Loop:
         steps = steps_per_call(self.settings, *place, log.is_on)
         return call_steps(trainer, self.batches, steps)
 
+# %% ../../nbs/training/trainer.ipynb #261f903d
+def agree(trainer: Trainer, timer: StepTimer, is_patient: bool) -> bool:
+    """With several processes: stop together, and make as many steps in the next call.
+
+    Returns
+    -------
+    Whether all are patient.
+    """
+    strategy = strategy_of(trainer.gan)
+    processes = len(process_addresses(strategy))
+    if not processes:
+        return is_patient
+    asked = [trainer.stop_signal == number for number in STOP_SIGNALS]
+    found = sum_over_processes(strategy, [not is_patient, timer.seconds or 0, *asked])
+    if timer.seconds is not None:
+        timer.seconds = float(found[1]) / processes
+    stopped = [number for number, by in zip(STOP_SIGNALS, found[2:], strict=True) if by]
+    trainer.stop_signal = stopped[0] if stopped else 0
+    return not found[0]
+
+# %% ../../nbs/training/trainer.ipynb #ab01404b
+class _Loop(_Calls):
+    """One run of a trainer up to the step `end`."""
+
     def advance(self, bar: tqdm) -> Call:
         """Make one call, and then what is due."""
         trainer, began = self.trainer, time.perf_counter()
@@ -463,20 +489,6 @@ class _Loop:
             trainer.save(wait=False)
         return call
 
-    def agree(self) -> None:
-        """With several processes: end together, and make as many steps in the next call."""
-        trainer, strategy = self.trainer, strategy_of(self.trainer.gan)
-        processes = len(process_addresses(strategy))
-        if not processes:
-            return
-        asked = [trainer.stop_signal == number for number in STOP_SIGNALS]
-        found = sum_over_processes(strategy, [not self.is_patient, self.timer.seconds or 0, *asked])
-        self.is_patient = not found[0]
-        if self.timer.seconds is not None:
-            self.timer.seconds = float(found[1]) / processes
-        stopped = [number for number, by in zip(STOP_SIGNALS, found[2:], strict=True) if by]
-        trainer.stop_signal = stopped[0] if stopped else 0
-
     def validate(self) -> None:
         """Validate, and see whether patience is over."""
         trainer, patience = self.trainer, self.settings.early_stop
@@ -492,7 +504,7 @@ def _run_loop(trainer: Trainer, end: int, bar: tqdm) -> None:
     loop, scalars = _Loop(trainer, end), {}
     while trainer.step < end and loop.is_patient and not trainer.stop_signal:
         scalars = loop.advance(bar).scalars
-        loop.agree()
+        loop.is_patient = agree(trainer, loop.timer, loop.is_patient)
     if trainer.job and (trainer.stop_signal or not loop.is_patient):
         checked_losses(trainer, scalars)
         trainer.save()
@@ -555,8 +567,47 @@ def _compiled(
     options = {"jit": xla or None, "real_labels": settings.fake_labels == "real"}
     return compile_step(gan, batches.batch_size, shares, settings.seed, **options)
 
+# %% ../../nbs/training/trainer.ipynb #6f367b8e
+class _OnDevices(Training):
+    """The compiled step of a trainer, for the devices of its networks."""
+
+    batches: MemoryBatches
+    settings: TrainingParams
+    shares: ArrayLike | None
+    name: str
+    writes, _uses_xla = True, True
+    _compiled_step: Callable | None = None
+
+    def leave_xla(self) -> None:
+        """Compile the step without XLA from now on."""
+        logging.getLogger("scgan_nb").warning(
+            "%s: XLA does not find libdevice, a file of CUDA (XLA_FLAGS=--xla_gpu_cuda_data_dir= "
+            "names its folder); training goes on without XLA",
+            self.name,
+        )
+        self._uses_xla, self._compiled_step = False, None
+
+    def move_to(self, gan: WGAN) -> None:
+        """Go on with the same networks on other devices."""
+        self.gan, self._compiled_step = gan, None
+
+    def take_state_of_chief(self) -> None:
+        """With several processes: take step, weights and optimizers from the one that writes."""
+        strategy = strategy_of(self.gan)
+        if process_addresses(strategy):
+            share_state(strategy, list(self.gan.state_by_name().values()))
+            self.step = int(sum_over_processes(strategy, [self.step * self.writes])[0])
+
+    @property
+    def compiled_step(self) -> Callable:
+        """The compiled training step, see `training_step.compile_step`."""
+        if self._compiled_step is None:
+            xla = self.settings.xla and self._uses_xla
+            self._compiled_step = _compiled(self.gan, self.batches, self.shares, self.settings, xla)
+        return self._compiled_step
+
 # %% ../../nbs/training/trainer.ipynb #e568b23e
-class Trainer(Training):
+class Trainer(_OnDevices):
     """Train a `WGAN` on batches of real cells.
 
     Parameters
@@ -583,8 +634,7 @@ class Trainer(Training):
         super().__init__(gan, job, keep)
         self.batches, self.settings, self.shares = batches, settings, shares
         self.on_validation, self.name = list(on_validation), name
-        self.stop_signal, self.writes, self._compiled = 0, True, None
-        self._uses_xla = True  # if the settings say so
+        self.stop_signal = 0
 
     def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
         """Train until `max_steps` steps (None for the settings') are done; see `train_until`."""
@@ -599,31 +649,3 @@ class Trainer(Training):
         if self.job and "score" in found and is_best(self.history["validation/score"]):
             self.save_best(float(found["score"]))
         return found
-
-    def leave_xla(self) -> None:
-        """Compile the step without XLA from now on."""
-        logging.getLogger("scgan_nb").warning(
-            "%s: XLA does not find libdevice, a file of CUDA (XLA_FLAGS=--xla_gpu_cuda_data_dir= "
-            "names its folder); training goes on without XLA",
-            self.name,
-        )
-        self._uses_xla, self._compiled = False, None
-
-    def move_to(self, gan: WGAN) -> None:
-        """Go on with the same networks on other devices."""
-        self.gan, self._compiled = gan, None
-
-    def take_state_of_chief(self) -> None:
-        """With several processes: take step, weights and optimizers from the one that writes."""
-        strategy = strategy_of(self.gan)
-        if process_addresses(strategy):
-            share_state(strategy, list(self.gan.state_by_name().values()))
-            self.step = int(sum_over_processes(strategy, [self.step * self.writes])[0])
-
-    @property
-    def compiled_step(self) -> Callable:
-        """The compiled training step, see `training_step.compile_step`."""
-        if self._compiled is None:
-            xla = self.settings.xla and self._uses_xla
-            self._compiled = _compiled(self.gan, self.batches, self.shares, self.settings, xla)
-        return self._compiled

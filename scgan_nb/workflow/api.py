@@ -159,10 +159,7 @@ def record_order(cells: int, seed: int) -> np.ndarray:
     file_of_cell[random_order(cells, seed)] = np.arange(cells) % RECORD_FILES
     return np.argsort(file_of_cell, kind="stable")
 
-# %% ../../nbs/workflow/api.ipynb #3aadfe3a
-SPLITS = ("train", "valid", "test")
-
-
+# %% ../../nbs/workflow/api.ipynb #789ca994
 def new_networks(experiment: Experiment, training_metadata: AnnData) -> WGAN:
     """Networks and optimizers for such an experiment and its training cells."""
     from scgan_nb.models.count_step import make_gan
@@ -170,6 +167,9 @@ def new_networks(experiment: Experiment, training_metadata: AnnData) -> WGAN:
     levels = covariate_levels(covariates_of(training_metadata))
     sizes = training_metadata.n_vars, len(label_names(training_metadata)), levels
     return make_gan(experiment.model, experiment.training, *sizes)
+
+# %% ../../nbs/workflow/api.ipynb #3aadfe3a
+SPLITS = ("train", "valid", "test")
 
 
 class _State:
@@ -534,6 +534,16 @@ def require_own_job(job: str | Path | None, step: int) -> None:
         )
 
 
+def _prepare_devices(model: _State, job: Path | None, settings: dict) -> None:
+    "Set up the devices of a training; the process that writes looks at its job folder."
+    from scgan_nb.training.processes import is_chief
+    from scgan_nb.workflow.strategies import prepare_devices
+
+    strategy = prepare_devices(change_training(model.experiment.training, settings))
+    if is_chief(strategy):
+        require_own_job(job, model.step)
+
+
 def note_new_moments(model: _State) -> None:
     """Warn once if a loaded model goes on without the state of its optimizers."""
     if not model._moments_saved:
@@ -556,17 +566,23 @@ def run_locked(model: ScGAN, trainer: Trainer, progress: bool) -> None:
     ------
     BlockingIOError
         If another process is training in the folder.
+    ConnectionError
+        If a process that shares the training is lost.
     """
+    from scgan_nb.models.replicas import strategy_of
+    from scgan_nb.training.processes import naming_lost_processes
     from scgan_nb.workflow.experiment_folders import lock_job
 
-    if trainer.job is None:
-        trainer.run(progress=progress and trainer.writes)
-        return
-    require_writable(trainer.job / MODEL_FILE)
-    with lock_job(trainer.job):
-        require_own_job(trainer.job, trainer.step)
-        write_model_folder(trainer.job, model.experiment, model.training_metadata)
-        trainer.run(progress=progress)
+    with naming_lost_processes(strategy_of(model.gan)):
+        trainer.take_state_of_chief()
+        if trainer.job is None:
+            trainer.run(progress=progress and trainer.writes)
+            return
+        require_writable(trainer.job / MODEL_FILE)
+        with lock_job(trainer.job):
+            require_own_job(trainer.job, trainer.step)
+            write_model_folder(trainer.job, model.experiment, model.training_metadata)
+            trainer.run(progress=progress)
 
 # %% ../../nbs/workflow/api.ipynb #886d8626
 class _Training(_WithTrainer):
@@ -603,15 +619,10 @@ class _Training(_WithTrainer):
         RuntimeError for a GPU that cannot be used; ConnectionError if a process that shares the
         training is lost.
         """
-        from scgan_nb.training.processes import is_chief, naming_lost_processes
-        from scgan_nb.workflow.strategies import prepare_devices
-
         if max_steps is not None:
             settings["max_steps"] = max_steps
         job = None if job is None else Path(job).expanduser()
-        strategy = prepare_devices(change_training(self.experiment.training, settings))
-        if is_chief(strategy):
-            require_own_job(job, self.step)
+        _prepare_devices(self, job, settings)
         used = self.experiment
         trainer = self.prepare(job, on_validation, **settings)
         if trainer.step >= self.experiment.training.max_steps:
@@ -620,9 +631,7 @@ class _Training(_WithTrainer):
             warnings.warn(said, stacklevel=2)
             return self
         note_new_moments(self)
-        with naming_lost_processes(strategy):
-            trainer.take_state_of_chief()
-            run_locked(cast(ScGAN, self), trainer, progress)
+        run_locked(cast(ScGAN, self), trainer, progress)
         return self
 
 # %% ../../nbs/workflow/api.ipynb #a8bc8196

@@ -46,7 +46,7 @@ def gpus_here() -> bool:
     """
     return bool(gpu_names())
 
-
+# %% ../../nbs/workflow/devices.ipynb #25c12345
 def usable_gpus(asked: Sequence[int | str]) -> list[int | str]:
     """The GPUs that are asked for, or none if this machine has no GPU.
 

@@ -38,7 +38,7 @@ def grow_memory() -> None:
         except RuntimeError:  # TensorFlow has started already
             return
 
-
+# %% ../../nbs/workflow/strategies.ipynb #ef43de1c
 def _first_operation(gpu: str) -> str | None:
     "Why the first operation on a GPU fails; None if it does not."
     import tensorflow as tf
@@ -155,7 +155,7 @@ def _cpu_devices(number: int) -> list[str]:
         )
     return there[:number]
 
-
+# %% ../../nbs/workflow/strategies.ipynb #fe8b89a6
 def device_names(training: TrainingParams) -> list[str]:
     """The devices of this process that share a training.
 
@@ -212,7 +212,7 @@ def _in_processes(batch_size: int) -> tf.distribute.Strategy | None:
     equal_parts(batch_size, strategy.num_replicas_in_sync, strategy.num_replicas_in_sync)
     return strategy
 
-
+# %% ../../nbs/workflow/strategies.ipynb #7790608a
 def choose_strategy(training: TrainingParams) -> tf.distribute.Strategy | None:
     """The devices that share a training.
 
@@ -254,7 +254,7 @@ def choose_strategy(training: TrainingParams) -> tf.distribute.Strategy | None:
         raise ValueError("xla is true, but XLA compiles the step for one device only; write false")
     return strategy
 
-
+# %% ../../nbs/workflow/strategies.ipynb #29fb5d24
 def prepare_devices(training: TrainingParams) -> tf.distribute.Strategy | None:
     """Set up the devices of a training before TensorFlow's first operation.
 
