@@ -175,3 +175,50 @@ def test_two_processes_one_killed_and_resumed(parameters, start_two):
     assert f"goes on from step {done}" in said and "2 processes" in said
     history = read_checkpoint(checkpoints(folder / "job")[-1])[1]
     assert history["step"][-1] == end
+
+
+@pytest.mark.thorough
+def test_chief_killed(parameters, start_two):
+    from scgan_nb.workflow.cli import main
+
+    param, folder = parameters(max_steps=100_000, save_freq=2)
+    assert main(["--param", str(param), "--process"]) == 0
+    pair = start_two(param)
+    wait_for_step(folder / "job", 6, pair)
+    pair[0].send_signal(signal.SIGKILL)
+    _, said = pair[1].communicate(timeout=200)
+    assert pair[1].returncode != 0 and checkpoints(folder / "job"), said
+    assert "worker 0 (127.0.0.1:" in said or "coordination service" in said, said
+
+
+@pytest.mark.thorough
+def test_one_process_is_told_to_stop(parameters, start_two, capfd):
+    """SIGTERM to one process ends both after the same step; one process alone goes on from it."""
+    from scgan_nb.workflow.cli import main
+
+    param, folder = parameters(max_steps=100_000, save_freq=2)
+    assert main(["--param", str(param), "--process"]) == 0
+    pair = start_two(param)
+    wait_for_step(folder / "job", 6, pair)
+    pair[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=200) for process in pair]
+    assert [process.returncode for process in pair] == [143, 143], outputs
+    done = int(checkpoints(folder / "job")[-1].stem.split("-")[1])
+    param.write_text(param.read_text().replace("100000", str(done + 3)))
+    capfd.readouterr()
+    assert main(["--param", str(param), "--train", "--devices", "1"]) == 0
+    assert int(checkpoints(folder / "job")[-1].stem.split("-")[1]) == done + 3
+
+
+def test_devices_that_cannot_be(parameters, capsys, monkeypatch):
+    from scgan_nb.workflow.cli import main
+
+    param, _ = parameters()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    for devices, fact in (("3", "32 cells"), ("0", "devices"), ("many", "devices")):
+        assert main(["--param", str(param), "--process", "--train", "--devices", devices]) == 1
+        assert fact in capsys.readouterr().err
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    assert main(["--param", str(param), "--process", "--devices", "auto"]) == 1
+    assert "one process" in capsys.readouterr().err

@@ -26,7 +26,7 @@ from ..core.suggestions import did_you_mean
 from .devices import import_tensorflow
 
 # %% auto #0
-__all__ = ['INJECTED', 'ANY_TYPE', 'KINDS', 'SHORT_NAMES', 'SEEDS', 'start_logging', 'assigned_names', 'DeclaredParameters',
+__all__ = ['INJECTED', 'KINDS', 'SHORT_NAMES', 'SEEDS', 'start_logging', 'assigned_names', 'DeclaredParameters',
            'declared_parameters', 'RunParameters', 'checked_value', 'checked_parameters', 'given_settings',
            'experiment_from_parameters', 'open_run']
 
@@ -101,7 +101,6 @@ def declared_parameters(namespace: dict) -> DeclaredParameters:
 
 # %% ../../nbs/workflow/run_parameters.ipynb #59ea1ef0
 INJECTED = "# Parameters"
-ANY_TYPE = ("cells_no", "devices")
 KINDS: dict[type, type | tuple[type, ...]] = {float: (int, float)}
 
 
@@ -142,7 +141,7 @@ def checked_value(name: str, value: object, default: object) -> object:
     Raises
     ------
     ParametersError if the value has another type than the default. A number of cells may also be a
-    list or a mapping, and devices may be "auto".
+    list or a mapping.
 
     Examples
     --------
@@ -154,7 +153,7 @@ def checked_value(name: str, value: object, default: object) -> object:
             value = json.loads(value)
     if isinstance(value, str) and value.startswith("~/"):
         value = os.path.expanduser(value)
-    if value is None or default is None or name in ANY_TYPE:
+    if value is None or default is None or name == "cells_no":
         return value
     wanted = KINDS.get(type(default), type(default))
     is_bool = isinstance(value, bool) and type(default) is not bool

@@ -277,7 +277,7 @@ def describe_devices(strategy: tf.distribute.Strategy | None) -> str:
     --------
     >>> os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     >>> describe_devices(None)
-    'training on the CPU'
+    'no GPU found: running on the CPU'
     """
     import tensorflow as tf
 
@@ -286,7 +286,7 @@ def describe_devices(strategy: tf.distribute.Strategy | None) -> str:
     if strategy is None:
         gpus = tf.config.list_logical_devices("GPU")
         if not gpus:
-            return "training on the CPU"
+            return "no GPU found: running on the CPU"
         details = tf.config.experimental.get_device_details(
             tf.config.list_physical_devices("GPU")[0]
         )
