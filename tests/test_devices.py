@@ -154,7 +154,7 @@ def wait_for_step(job, step, processes):
 def test_two_processes_one_killed_and_resumed(parameters, start_two):
     from scgan_nb.workflow.cli import main
 
-    param, folder = parameters(max_steps=100_000, save_freq=2)
+    param, folder = parameters(max_steps=100_000, summary_freq=5)
     assert main(["--param", str(param), "--process"]) == 0
     pair = start_two(param)
     wait_for_step(folder / "job", 6, pair)
@@ -181,7 +181,7 @@ def test_two_processes_one_killed_and_resumed(parameters, start_two):
 def test_chief_killed(parameters, start_two):
     from scgan_nb.workflow.cli import main
 
-    param, folder = parameters(max_steps=100_000, save_freq=2)
+    param, folder = parameters(max_steps=100_000, summary_freq=5)
     assert main(["--param", str(param), "--process"]) == 0
     pair = start_two(param)
     wait_for_step(folder / "job", 6, pair)
@@ -196,7 +196,7 @@ def test_one_process_is_told_to_stop(parameters, start_two, capfd):
     """SIGTERM to one process ends both after the same step; one process alone goes on from it."""
     from scgan_nb.workflow.cli import main
 
-    param, folder = parameters(max_steps=100_000, save_freq=2)
+    param, folder = parameters(max_steps=100_000, summary_freq=5)
     assert main(["--param", str(param), "--process"]) == 0
     pair = start_two(param)
     wait_for_step(folder / "job", 6, pair)

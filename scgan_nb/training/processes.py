@@ -44,7 +44,7 @@ def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
 
 # %% ../../nbs/training/processes.ipynb #3f32824a
 def sum_over_processes(strategy: tf.distribute.Strategy, numbers: list[float]) -> np.ndarray:
-    """Sums over all processes of what each gives, float32 [numbers]; waits for all of them.
+    """Sums over all processes of what each gives, float64 [numbers]; waits for all of them.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def sum_over_processes(strategy: tf.distribute.Strategy, numbers: list[float]) -
 
         return strategy.experimental_local_results(strategy.run(of_replica, args=(mine,)))[0]
 
-    return sums(tf.constant(numbers, tf.float32)).numpy()
+    return sums(tf.constant(numbers, tf.float64)).numpy()
 
 
 def share_state(strategy: tf.distribute.Strategy, variables: list[tf.Variable]) -> None:

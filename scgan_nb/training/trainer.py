@@ -321,12 +321,13 @@ class SummaryLog:
     ----------
     folder : folder of the events; None for no events.
     frequency : steps between summaries; 0 for no events.
+    elsewhere : another process writes them, and this one makes the same calls.
     """
 
-    def __init__(self, folder: Path | None, frequency: int):
-        self.is_on = bool(folder and frequency)
-        self.frequency = frequency
-        self._writer = tf.summary.create_file_writer(str(folder)) if self.is_on else None
+    def __init__(self, folder: Path | None, frequency: int, elsewhere: bool = False):
+        self.is_on, self.frequency = bool((folder or elsewhere) and frequency), frequency
+        writes = folder and frequency
+        self._writer = tf.summary.create_file_writer(str(folder)) if writes else None
 
     def is_due(self, step: int) -> bool:
         """Whether summaries of this step are written."""
@@ -334,18 +335,19 @@ class SummaryLog:
 
     def add_step(self, gan: WGAN, call: Call, step: int) -> None:
         """Write the summaries of a step that was made by `call_with_details`."""
-        write_summaries(self._writer, gan, call.updates, call.real, call.rate, step)
+        if self._writer:
+            write_summaries(self._writer, gan, call.updates, call.real, call.rate, step)
 
     def add_validation(self, numbers: dict[str, float], step: int) -> None:
         """Write the numbers of a validation."""
-        if self.is_on and numbers:
+        if self._writer and numbers:
             with self._writer.as_default(step=step):
                 for name, value in numbers.items():
                     tf.summary.scalar(f"validation/{name}", value)
 
     def close(self) -> None:
         """Write what is left."""
-        if self.is_on:
+        if self._writer:
             self._writer.close()
 
 # %% ../../nbs/training/trainer.ipynb #2fdb0205
@@ -422,7 +424,7 @@ class _Calls:
     def __init__(self, trainer: Trainer, end: int):
         self.trainer, self.settings, self.end = trainer, trainer.settings, end
         self.batches = batches_from(trainer)
-        self.summaries = SummaryLog(trainer.job, self.settings.summary_freq)
+        self.summaries = SummaryLog(trainer.job, self.settings.summary_freq, trainer.chief_has_job)
         self.timer, self.is_patient = StepTimer(), True
 
     def next_call(self) -> Call:
@@ -575,7 +577,7 @@ class _OnDevices(Training):
     settings: TrainingParams
     shares: ArrayLike | None
     name: str
-    writes, _uses_xla = True, True
+    writes, chief_has_job, _uses_xla = True, False, True
     _compiled_step: Callable | None = None
 
     def leave_xla(self) -> None:
@@ -596,7 +598,9 @@ class _OnDevices(Training):
         strategy = strategy_of(self.gan)
         if process_addresses(strategy):
             share_state(strategy, list(self.gan.state_by_name().values()))
-            self.step = int(sum_over_processes(strategy, [self.step * self.writes])[0])
+            mine = [self.step, bool(self.job)] if self.writes else [0, 0]
+            step, has_job = sum_over_processes(strategy, mine)
+            self.step, self.chief_has_job = int(step), bool(has_job)
 
     @property
     def compiled_step(self) -> Callable:
