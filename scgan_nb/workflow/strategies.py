@@ -192,6 +192,12 @@ def device_names(training: TrainingParams) -> list[str]:
 _strategies: dict[tuple[str, ...], tf.distribute.Strategy] = {}
 
 
+def _silence_notes() -> None:
+    "Keep TensorFlow from noting each exchange between devices."
+    logger = logging.getLogger("tensorflow")
+    logger.setLevel(max(logger.level, logging.WARNING))
+
+
 def _in_processes(batch_size: int) -> tf.distribute.Strategy | None:
     "The strategy of all processes of a cluster; None without a cluster. Made once in a process."
     import tensorflow as tf
@@ -200,6 +206,7 @@ def _in_processes(batch_size: int) -> tf.distribute.Strategy | None:
     if resolver is None:
         return None
     if ("cluster",) not in _strategies:
+        _silence_notes()
         try:
             made = tf.distribute.MultiWorkerMirroredStrategy(resolver)
         except RuntimeError as error:
@@ -241,13 +248,13 @@ def choose_strategy(training: TrainingParams) -> tf.distribute.Strategy | None:
     import tensorflow as tf
 
     grow_memory()
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # notes about each exchange
     strategy = _in_processes(training.batch_size) if training.devices == "auto" else None
     if strategy is None:
         names = tuple(device_names(training))
         if len(names) == 1:
             return None
         if names not in _strategies:
+            _silence_notes()
             _strategies[names] = tf.distribute.MirroredStrategy(list(names))
         strategy = _strategies[names]
     if training.xla:
