@@ -320,8 +320,23 @@ class CountTraining(OriginalTraining):
         lt=1,
     )
 
+# %% ../../nbs/core/parameters.ipynb #2d2b63cf
+class _DeviceTraining(CountTraining):
+    """The devices of `TrainingParams`."""
+
+    devices: Literal["auto"] | Size = setting(
+        1,
+        "GPUs that share every batch of a training; auto: all that its process sees, and all "
+        "processes of TF_CONFIG or SLURM; the same numbers to rounding",
+        "devices",
+        extension=True,
+    )
+    allow_cpu: bool = setting(
+        False, "train on the CPU if there is a GPU that cannot be used", extension=True
+    )
+
 # %% ../../nbs/core/parameters.ipynb #0bed3f90
-class TrainingParams(CountTraining):
+class TrainingParams(_DeviceTraining):
     """How the networks learn."""
 
     label_balance: float = setting(

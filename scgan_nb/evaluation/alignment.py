@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .detection import detect_genes, has_integer_values
+from .detection import detect_genes, has_integer_values, integer_counts
 from .large_sets import MOST_KNOWN, sample_large
 from .spaces import Cells, as_cells
 

@@ -21,7 +21,8 @@ from scgan_nb.models.count_networks import (
 from .layers import condition_rows
 from .losses import Draws, Update, draw, key
 from .networks import Labels, Network, build
-from .training_step import WGAN, several_steps
+from .replicas import replica_number, replicas, strategy_of
+from .training_step import WGAN, apply_update, compiled, own_draws
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -87,17 +88,23 @@ class _Batch(NamedTuple):
     tape: tf.GradientTape
 
 
+def _counts_key(seed: int, count: tf.Tensor) -> tf.Tensor:
+    """Seed pair of the draw of counts; each replica has its own."""
+    pair = key(seed, "counts", count)
+    return pair if replicas() == 1 else tf.random.fold_in(pair, replica_number())
+
+
 def _make_batch(
     gan: CountGAN, real: tf.Tensor, labels: Labels, seed: int, count: tf.Tensor
 ) -> _Batch:
     """Cells with the labels and library sizes of a real batch, for update `count`."""
     generator = gan.generator
     depths = tf.maximum(tf.reduce_sum(real, axis=1), 1.0)
-    draws = draw(seed, "critic", count, real.shape[0], generator.latent_dim)
-    draws = draws._replace(labels=labels)
+    draws = draw(seed, "critic", count, replicas() * real.shape[0], generator.latent_dim)
+    draws = own_draws(draws)._replace(labels=labels)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(generator.trainable_by_name().values()))
-        pair = key(seed, "counts", count)
+        pair = _counts_key(seed, count)
         seen, counts = generated_views(generator, draws.z, labels, depths, pair)
     return _Batch(draws, depths, seen, counts, tape)
 
@@ -122,9 +129,10 @@ def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
     variables = gan.generator.trainable_by_name()
     gradients = batch.tape.gradient(batch.views, variables, output_gradients=by_views)
     slower = (rate / gan.first_rate) ** GENERATOR_SLOWING
-    gan.generator_optimizer.apply(gradients, slower * rate)
+    update = Update({"generator_loss": loss}, None, d_fake, batch.counts, gradients)
+    update = apply_update(gan.generator_optimizer, update, slower * rate)
     gan.update_average(batch.draws.z, batch.draws.labels, batch.depths)
-    return Update({"generator_loss": loss}, None, d_fake, batch.counts, gradients)
+    return update
 
 
 def compile_count_step(gan: CountGAN, seed: int = 0) -> Callable:
@@ -141,7 +149,6 @@ def compile_count_step(gan: CountGAN, seed: int = 0) -> Callable:
     `training_step.compile_step`, but `real` holds counts.
     """
 
-    @tf.function
     def step(real, labels, number, rate, detail: bool = False):
         iters = real.shape[0]
         for i in range(iters):
@@ -152,8 +159,7 @@ def compile_count_step(gan: CountGAN, seed: int = 0) -> Callable:
         scalars = critic.scalars | generator.scalars
         return (scalars, critic, generator) if detail else scalars
 
-    step.several = several_steps(step)
-    return step
+    return compiled(step, strategy_of(gan))
 
 # %% ../../nbs/models/count_step.ipynb #a01a910b
 def sampler_of(gan: WGAN) -> Network:

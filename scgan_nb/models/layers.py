@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from .replicas import joined_moments
+
 # %% auto #0
 __all__ = ['MOVING_DECAY', 'NORM_EPSILON', 'library_size_factors', 'library_size_normalise', 'one_hot', 'pick', 'condition_rows',
            'Norm', 'product', 'initial', 'Dense']
@@ -137,6 +139,11 @@ def _batch_norm(
     return h * pick(factor, hot) + pick(offset - mean * factor, hot)
 
 # %% ../../nbs/models/layers.ipynb #726dbfde
+def _moments(h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance over the cells of `h` [..., cells, width] and over all replicas."""
+    return joined_moments(*tf.nn.moments(h, [-2], keepdims=True))
+
+
 def _follow(moving: Sequence[tf.Variable], moments: Sequence[tf.Tensor], decay: float) -> None:
     """Update moving averages with the moments of one or several batches, in order."""
     for average, moment in zip(moving, moments, strict=True):
@@ -194,7 +201,7 @@ class Norm(tf.Module):
         """
         if self.kind == "layernorm":
             return _layer_norm(h, self.scale, self.offset, hot)
-        moments = tf.nn.moments(h, [-2], keepdims=True) if training else self.moving
+        moments = _moments(h) if training else self.moving
         if training and follow:
             _follow(self.moving, moments, self.decay)
         return _batch_norm(h, moments, self.scale, self.offset, hot)

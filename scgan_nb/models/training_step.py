@@ -25,9 +25,11 @@ from scgan_nb.models.losses import (
 )
 from .networks import Critic, Generator
 from .optimizers import Adam
+from .replicas import mean_of_replicas, on_replicas, own_rows, strategy_of
 
 # %% auto #0
-__all__ = ['critic_gradients', 'generator_gradients', 'WGAN', 'several_steps', 'compile_step']
+__all__ = ['apply_update', 'critic_gradients', 'generator_gradients', 'WGAN', 'several_steps', 'compiled', 'own_draws',
+           'compile_step']
 
 # %% ../../nbs/models/training_step.ipynb #89d7d1b2
 def _optimizers(generator: Generator, critic: Critic, settings, fast: bool) -> tuple[Adam, Adam]:
@@ -47,10 +49,11 @@ def _optimizer_state(gan: WGAN) -> dict[str, tf.Variable]:
     return critic.variables_by_name() | generator.variables_by_name() | updates
 
 
-def _apply(optimizer: Adam, update: Update, rate: float | tf.Tensor) -> Update:
-    """Change the weights of a network by an update; returns the update."""
-    optimizer.apply(update.gradients, rate)
-    return update
+def apply_update(optimizer: Adam, update: Update, rate: float | tf.Tensor) -> Update:
+    """Change the weights of a network by an update, joined over replicas; returns the update."""
+    scalars, gradients = mean_of_replicas((update.scalars, update.gradients))
+    optimizer.apply(gradients, rate)
+    return update._replace(scalars=scalars, gradients=gradients)
 
 # %% ../../nbs/models/training_step.ipynb #e93cce69
 def critic_gradients(
@@ -117,11 +120,11 @@ class WGAN(tf.Module):
     ) -> Update:
         """Update the critic once with learning rate `rate`; the others as `critic_gradients`."""
         update = critic_gradients(self, real, labels, draws, generated, after)
-        return _apply(self.critic_optimizer, update, rate)
+        return apply_update(self.critic_optimizer, update, rate)
 
     def generator_update(self, draws: Draws, rate: float | tf.Tensor) -> Update:
         """Update the generator once, with random input `draws` and learning rate `rate`."""
-        return _apply(self.generator_optimizer, generator_gradients(self, draws), rate)
+        return apply_update(self.generator_optimizer, generator_gradients(self, draws), rate)
 
     def weights_by_name(self) -> dict[str, tf.Variable]:
         """Variables of both networks."""
@@ -167,6 +170,18 @@ def several_steps(step: Callable) -> Callable:
 
     return several
 
+
+def compiled(step: Callable, strategy: tf.distribute.Strategy | None) -> Callable:
+    """Compile a step, and a loop over it as `step.several`; with a strategy, on its replicas."""
+    one = tf.function(step) if strategy is None else on_replicas(step, strategy)
+    one.several = several_steps(one)
+    return one
+
+
+def own_draws(draws: Draws) -> Draws:
+    """The part of this replica in the random input of an update."""
+    return Draws(*map(own_rows, draws))
+
 # %% ../../nbs/models/training_step.ipynb #619079f1
 def compile_step(
     gan: WGAN,
@@ -197,16 +212,16 @@ def compile_step(
         gan.critic_optimizer.fused = gan.generator_optimizer.fused = False
     if shares is not None:
         shares = tf.constant(shares, tf.float32) if gan.generator.clusters else None
-    updates = _compile_updates(gan, jit, real_labels)
+    strategy, updates = strategy_of(gan), _compile_updates(gan, jit, real_labels)
+    if strategy is not None:  # replicas can meet in the outermost function only
+        updates = updates.python_function
 
     def draws_of(stream: str, count):
-        return draw(seed, stream, count, cells, gan.generator.latent_dim, shares)
+        return own_draws(draw(seed, stream, count, cells, gan.generator.latent_dim, shares))
 
-    @tf.function
-    def step(real, labels, number, rate, detail: bool = False):
+    def one_step(real, labels, number, rate, detail: bool = False):
         iters = real.shape[0]
         draws = [draws_of("critic", number * iters + i) for i in range(iters)]
         return updates(real, labels, draws, draws_of("generator", number), rate, detail)
 
-    step.several = several_steps(step)
-    return step
+    return compiled(one_step, strategy)

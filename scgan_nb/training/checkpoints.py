@@ -20,7 +20,7 @@ SCHEMA = 1
 MOST_STEPS = 10**10  # more than a training of years could make
 
 # %% auto #0
-__all__ = ['SCHEMA', 'MOST_STEPS', 'content_sha256', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints',
+__all__ = ['SCHEMA', 'MOST_STEPS', 'content_sha256', 'array_of', 'save_checkpoint', 'read_checkpoint', 'restore', 'checkpoints',
            'remove_old_checkpoints', 'find_checkpoint']
 
 # %% ../../nbs/training/checkpoints.ipynb #ff1fedd7
@@ -49,6 +49,17 @@ def content_sha256(arrays: dict[str, np.ndarray], header: dict) -> str:
     return total.hexdigest()
 
 # %% ../../nbs/training/checkpoints.ipynb #50079219
+def array_of(value: object) -> np.ndarray:
+    """A variable, tensor or array as an array in C order; of a variable with copies, one of them.
+
+    Examples
+    --------
+    >>> array_of(np.zeros([2, 1])).shape
+    (2, 1)
+    """
+    return np.asarray(value.numpy() if hasattr(value, "numpy") else value, order="C")
+
+
 def save_checkpoint(
     path: str | Path,
     variables: dict,
@@ -68,7 +79,7 @@ def save_checkpoint(
     """
     from safetensors.numpy import save_file
 
-    arrays = {name: np.asarray(v, order="C") for name, v in variables.items()}
+    arrays = {name: array_of(v) for name, v in variables.items()}
     for name, values in (history or {}).items():
         arrays[f"history/{name}"] = np.asarray(values, np.float64)
     header = json.loads(json.dumps({"schema": SCHEMA, "step": int(step), **header}))

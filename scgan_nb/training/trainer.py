@@ -5,6 +5,7 @@
 # %% ../../nbs/training/trainer.ipynb #e3d0aab5
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -19,14 +20,22 @@ import tensorflow as tf
 
 from ..models.count_step import CountGAN, compile_count_step
 from ..models.optimizers import learning_rate
+from ..models.replicas import first_part, split_batches, strategy_of
 from ..models.training_step import WGAN, compile_step
 from scgan_nb.training.checkpoints import (
+    array_of,
     checkpoints,
     find_checkpoint,
     read_checkpoint,
     remove_old_checkpoints,
     restore,
     save_checkpoint,
+)
+from scgan_nb.training.processes import (
+    process_addresses,
+    share_state,
+    sum_over_processes,
+    wait_for_all,
 )
 from .summaries import write_summaries
 
@@ -35,15 +44,20 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from scgan_nb.core.parameters import TrainingParams
+    from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.models.losses import Update
 
 # %% auto #0
-__all__ = ['BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'numbers_of', 'add_validation', 'is_best',
+__all__ = ['STOP_SIGNALS', 'BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'numbers_of', 'add_validation', 'is_best',
            'validations_without_improvement', 'finite_losses', 'add_losses', 'CheckpointWriter', 'steps_per_call',
-           'StepTimer', 'Call', 'rates_of_steps', 'call_steps', 'call_with_details', 'SummaryLog', 'Training', 'is_due',
-           'checked_losses', 'record_losses', 'train_until', 'Trainer']
+           'StepTimer', 'Call', 'rates_of_steps', 'batches_from', 'call_steps', 'call_with_details', 'SummaryLog',
+           'Training', 'is_due', 'checked_losses', 'record_losses', 'agree', 'train_until', 'lacks_libdevice',
+           'Trainer']
 
 # %% ../../nbs/training/trainer.ipynb #57e6c960
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 @contextmanager
 def finish_step_first(trainer: Trainer) -> Iterator[None]:
     """Within the block, SIGINT and SIGTERM let `trainer` finish its step and save before they act.
@@ -60,8 +74,7 @@ def finish_step_first(trainer: Trainer) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, request) for number in numbers}
+    before = {number: signal.signal(number, request) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -189,7 +202,7 @@ class CheckpointWriter:
         size = sum(v.shape.num_elements() * v.dtype.size for v in state.values())
         in_background = not wait and size <= BACKGROUND_BYTES
         if in_background:
-            state = {name: np.asarray(v).copy() for name, v in state.items()}
+            state = {name: array_of(v).copy() for name, v in state.items()}
         history = {name: list(values) for name, values in history.items()}
 
         def save() -> None:
@@ -277,6 +290,13 @@ def rates_of_steps(settings: TrainingParams, step: int, steps: int) -> list[floa
     return [learning_rate(settings.learning_rate, n, settings.max_steps) for n in numbers]
 
 
+def batches_from(trainer: Trainer) -> Iterator:
+    """The batches of a trainer's next steps; with replicas, each gets its part of them."""
+    group, strategy = trainer.settings.critic_iters, strategy_of(trainer.gan)
+    dataset = trainer.batches.dataset(start=trainer.step, group=group)
+    return iter(dataset if strategy is None else split_batches(dataset, strategy))
+
+
 def call_steps(trainer: Trainer, batches: Iterator, steps: int) -> Call:
     """Make `steps` steps in one call, on what `batches` gives."""
     rates = rates_of_steps(trainer.settings, trainer.step, steps)
@@ -291,7 +311,7 @@ def call_with_details(trainer: Trainer, batches: Iterator) -> Call:
     number, (real, labels) = tf.constant(trainer.step, tf.int64), next(batches)
     arguments = real, labels, number, tf.constant(rate, tf.float32)
     scalars, *updates = trainer.compiled_step(*arguments, detail=True)
-    return Call(1, scalars, rate, tuple(updates), real[-1])
+    return Call(1, scalars, rate, tuple(updates), first_part(real, strategy_of(trainer.gan))[-1])
 
 # %% ../../nbs/training/trainer.ipynb #e681432e
 class SummaryLog:
@@ -301,12 +321,13 @@ class SummaryLog:
     ----------
     folder : folder of the events; None for no events.
     frequency : steps between summaries; 0 for no events.
+    elsewhere : another process writes them, and this one makes the same calls.
     """
 
-    def __init__(self, folder: Path | None, frequency: int):
-        self.is_on = bool(folder and frequency)
-        self.frequency = frequency
-        self._writer = tf.summary.create_file_writer(str(folder)) if self.is_on else None
+    def __init__(self, folder: Path | None, frequency: int, elsewhere: bool = False):
+        self.is_on, self.frequency = bool((folder or elsewhere) and frequency), frequency
+        writes = folder and frequency
+        self._writer = tf.summary.create_file_writer(str(folder)) if writes else None
 
     def is_due(self, step: int) -> bool:
         """Whether summaries of this step are written."""
@@ -314,18 +335,19 @@ class SummaryLog:
 
     def add_step(self, gan: WGAN, call: Call, step: int) -> None:
         """Write the summaries of a step that was made by `call_with_details`."""
-        write_summaries(self._writer, gan, call.updates, call.real, call.rate, step)
+        if self._writer:
+            write_summaries(self._writer, gan, call.updates, call.real, call.rate, step)
 
     def add_validation(self, numbers: dict[str, float], step: int) -> None:
         """Write the numbers of a validation."""
-        if self.is_on and numbers:
+        if self._writer and numbers:
             with self._writer.as_default(step=step):
                 for name, value in numbers.items():
                     tf.summary.scalar(f"validation/{name}", value)
 
     def close(self) -> None:
         """Write what is left."""
-        if self.is_on:
+        if self._writer:
             self._writer.close()
 
 # %% ../../nbs/training/trainer.ipynb #2fdb0205
@@ -396,17 +418,27 @@ def record_losses(trainer: Trainer, call: Call, bar: tqdm) -> None:
     bar.set_postfix(shown, refresh=False)
 
 # %% ../../nbs/training/trainer.ipynb #3af207f4
-class _Loop:
-    """One run of a trainer up to the step `end`."""
+class _Calls:
+    """The calls of a trainer up to the step `end`."""
 
     def __init__(self, trainer: Trainer, end: int):
         self.trainer, self.settings, self.end = trainer, trainer.settings, end
-        group = self.settings.critic_iters
-        self.batches = iter(trainer.batches.dataset(start=trainer.step, group=group))
-        self.summaries = SummaryLog(trainer.job, self.settings.summary_freq)
+        self.batches = batches_from(trainer)
+        self.summaries = SummaryLog(trainer.job, self.settings.summary_freq, trainer.chief_has_job)
         self.timer, self.is_patient = StepTimer(), True
 
     def next_call(self) -> Call:
+        """The steps of one call; if XLA cannot compile them for want of a file, without XLA."""
+        try:
+            return self._call()
+        except tf.errors.OpError as error:
+            if not (self.settings.xla and lacks_libdevice(error)):
+                raise
+        self.trainer.leave_xla()
+        self.batches = batches_from(self.trainer)
+        return self._call()
+
+    def _call(self) -> Call:
         """The steps of one call."""
         trainer, log = self.trainer, self.summaries
         if log.is_due(trainer.step + 1):
@@ -414,6 +446,30 @@ class _Loop:
         place = trainer.step, self.end, self.timer.seconds
         steps = steps_per_call(self.settings, *place, log.is_on)
         return call_steps(trainer, self.batches, steps)
+
+# %% ../../nbs/training/trainer.ipynb #261f903d
+def agree(trainer: Trainer, timer: StepTimer, is_patient: bool) -> bool:
+    """With several processes: stop together, and make as many steps in the next call.
+
+    Returns
+    -------
+    Whether all are patient.
+    """
+    strategy = strategy_of(trainer.gan)
+    processes = len(process_addresses(strategy))
+    if not processes:
+        return is_patient
+    asked = [trainer.stop_signal == number for number in STOP_SIGNALS]
+    found = sum_over_processes(strategy, [not is_patient, timer.seconds or 0, *asked])
+    if timer.seconds is not None:
+        timer.seconds = float(found[1]) / processes
+    stopped = [number for number, by in zip(STOP_SIGNALS, found[2:], strict=True) if by]
+    trainer.stop_signal = stopped[0] if stopped else 0
+    return not found[0]
+
+# %% ../../nbs/training/trainer.ipynb #ab01404b
+class _Loop(_Calls):
+    """One run of a trainer up to the step `end`."""
 
     def advance(self, bar: tqdm) -> Call:
         """Make one call, and then what is due."""
@@ -450,6 +506,7 @@ def _run_loop(trainer: Trainer, end: int, bar: tqdm) -> None:
     loop, scalars = _Loop(trainer, end), {}
     while trainer.step < end and loop.is_patient and not trainer.stop_signal:
         scalars = loop.advance(bar).scalars
+        loop.is_patient = agree(trainer, loop.timer, loop.is_patient)
     if trainer.job and (trainer.stop_signal or not loop.is_patient):
         checked_losses(trainer, scalars)
         trainer.save()
@@ -484,6 +541,7 @@ def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
             _run_loop(trainer, end, bar)
     finally:
         trainer.wait()
+    wait_for_all(strategy_of(trainer.gan))
     if trainer.stop_signal == signal.SIGINT:
         raise KeyboardInterrupt
     if trainer.stop_signal:
@@ -491,15 +549,69 @@ def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
     return trainer.history
 
 # %% ../../nbs/training/trainer.ipynb #b798d5db
-def _compiled(gan: WGAN, batches, shares: ArrayLike | None, settings: TrainingParams) -> Callable:
+def lacks_libdevice(error: Exception) -> bool:
+    """Whether XLA could not compile for want of the file libdevice.10.bc.
+
+    Examples
+    --------
+    >>> lacks_libdevice(RuntimeError("libdevice not found at ./libdevice.10.bc"))
+    True
+    """
+    return "libdevice" in str(error)
+
+
+def _compiled(
+    gan: WGAN, batches, shares: ArrayLike | None, settings: TrainingParams, xla: bool
+) -> Callable:
     """The compiled step for such batches, as the settings say."""
     if isinstance(gan, CountGAN):
         return compile_count_step(gan, settings.seed)
-    options = {"jit": settings.xla or None, "real_labels": settings.fake_labels == "real"}
+    options = {"jit": xla or None, "real_labels": settings.fake_labels == "real"}
     return compile_step(gan, batches.batch_size, shares, settings.seed, **options)
 
+# %% ../../nbs/training/trainer.ipynb #6f367b8e
+class _OnDevices(Training):
+    """The compiled step of a trainer, for the devices of its networks."""
+
+    batches: MemoryBatches
+    settings: TrainingParams
+    shares: ArrayLike | None
+    name: str
+    writes, chief_has_job, _uses_xla = True, False, True
+    _compiled_step: Callable | None = None
+
+    def leave_xla(self) -> None:
+        """Compile the step without XLA from now on."""
+        logging.getLogger("scgan_nb").warning(
+            "%s: XLA does not find libdevice, a file of CUDA (XLA_FLAGS=--xla_gpu_cuda_data_dir= "
+            "names its folder); training goes on without XLA",
+            self.name,
+        )
+        self._uses_xla, self._compiled_step = False, None
+
+    def move_to(self, gan: WGAN) -> None:
+        """Go on with the same networks on other devices."""
+        self.gan, self._compiled_step = gan, None
+
+    def take_state_of_chief(self) -> None:
+        """With several processes: take step, weights and optimizers from the one that writes."""
+        strategy = strategy_of(self.gan)
+        if process_addresses(strategy):
+            share_state(strategy, list(self.gan.state_by_name().values()))
+            mine = [self.step, bool(self.job)] if self.writes else [0, 0]
+            step, has_job = sum_over_processes(strategy, mine)
+            self.step, self.chief_has_job = int(step), bool(has_job)
+
+    @property
+    def compiled_step(self) -> Callable:
+        """The compiled training step, see `training_step.compile_step`."""
+        if self._compiled_step is None:
+            xla = self.settings.xla and self._uses_xla
+            self._compiled_step = _compiled(self.gan, self.batches, self.shares, self.settings, xla)
+        return self._compiled_step
+
 # %% ../../nbs/training/trainer.ipynb #e568b23e
-class Trainer(Training):
+class Trainer(_OnDevices):
     """Train a `WGAN` on batches of real cells.
 
     Parameters
@@ -526,7 +638,7 @@ class Trainer(Training):
         super().__init__(gan, job, keep)
         self.batches, self.settings, self.shares = batches, settings, shares
         self.on_validation, self.name = list(on_validation), name
-        self.stop_signal, self._compiled = 0, None
+        self.stop_signal = 0
 
     def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
         """Train until `max_steps` steps (None for the settings') are done; see `train_until`."""
@@ -541,10 +653,3 @@ class Trainer(Training):
         if self.job and "score" in found and is_best(self.history["validation/score"]):
             self.save_best(float(found["score"]))
         return found
-
-    @property
-    def compiled_step(self) -> Callable:
-        """The compiled training step, see `training_step.compile_step`."""
-        if self._compiled is None:
-            self._compiled = _compiled(self.gan, self.batches, self.shares, self.settings)
-        return self._compiled

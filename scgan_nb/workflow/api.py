@@ -5,7 +5,9 @@
 # %% ../../nbs/workflow/api.ipynb #f3f5b87c
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,19 +41,23 @@ from scgan_nb.workflow.model_files import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    import tensorflow as tf
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
     from scgan_nb.data.batches import MemoryBatches
+    from scgan_nb.models.training_step import WGAN
     from scgan_nb.training.trainer import Trainer
 
+log = logging.getLogger("scgan_nb")
+
 # %% auto #0
-__all__ = ['RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'recorded_history',
-           'current_name', 'history_table', 'describe_model', 'require_changeable', 'split_seed',
+__all__ = ['log', 'RECORD_FILES', 'SPLITS', 'KINDS', 'fill_from_preset', 'change_training', 'record_order', 'new_networks',
+           'recorded_history', 'current_name', 'history_table', 'describe_model', 'require_changeable', 'split_seed',
            'library_sizes_of_records', 'condition_ids_of', 'conditions_of_records', 'batches_of', 'training_batches',
-           'make_trainer', 'require_own_job', 'note_new_moments', 'run_locked', 'require_training', 'provenance',
-           'start_at_cells', 'write_model', 'model_of', 'start_from_counts', 'ScGAN', 'CscGAN', 'prepare_same_data',
-           'load']
+           'make_trainer', 'networks_on', 'trainer_on_devices', 'require_own_job', 'note_new_moments', 'run_locked',
+           'require_training', 'provenance', 'start_at_cells', 'write_model', 'model_of', 'start_from_counts', 'ScGAN',
+           'CscGAN', 'prepare_same_data', 'load']
 
 # %% ../../nbs/workflow/api.ipynb #029c9c69
 _F = TypeVar("_F", bound=Callable)
@@ -154,6 +160,15 @@ def record_order(cells: int, seed: int) -> np.ndarray:
     file_of_cell[random_order(cells, seed)] = np.arange(cells) % RECORD_FILES
     return np.argsort(file_of_cell, kind="stable")
 
+# %% ../../nbs/workflow/api.ipynb #789ca994
+def new_networks(experiment: Experiment, training_metadata: AnnData) -> WGAN:
+    """Networks and optimizers for such an experiment and its training cells."""
+    from scgan_nb.models.count_step import make_gan
+
+    levels = covariate_levels(covariates_of(training_metadata))
+    sizes = training_metadata.n_vars, len(label_names(training_metadata)), levels
+    return make_gan(experiment.model, experiment.training, *sizes)
+
 # %% ../../nbs/workflow/api.ipynb #3aadfe3a
 SPLITS = ("train", "valid", "test")
 
@@ -164,13 +179,11 @@ class _State:
     kind: str
 
     def __init__(self, experiment: Experiment, training_metadata: AnnData) -> None:
-        from scgan_nb.models.count_step import make_gan
+        from scgan_nb.workflow.strategies import grow_memory
 
+        grow_memory()
         self.experiment, self.training_metadata = experiment, training_metadata
-        model, training = experiment.model, experiment.training
-        levels = covariate_levels(covariates_of(training_metadata))
-        sizes = training_metadata.n_vars, len(self.labels), levels
-        self.gan = make_gan(model, training, *sizes)
+        self.gan = new_networks(experiment, training_metadata)
         self.trainer: Trainer | None = None
         self._processed: AnnData | Path | None = None
         self._in_record_order = True
@@ -431,6 +444,37 @@ def make_trainer(model: ScGAN, batches: MemoryBatches | None = None) -> Trainer:
     trainer.step, trainer.history = model.step, model._history or {"step": []}
     return trainer
 
+# %% ../../nbs/workflow/api.ipynb #c5bc0b89
+def networks_on(model: _State, strategy: tf.distribute.Strategy | None) -> WGAN:
+    """The networks and optimizers of a model on the devices of a strategy; None for one device."""
+    from scgan_nb.models.replicas import strategy_of
+    from scgan_nb.training.checkpoints import array_of, restore
+
+    if strategy_of(model.gan) is strategy:
+        return model.gan
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        made = new_networks(model.experiment, model.training_metadata)
+    restore(made.state_by_name(), {n: array_of(v) for n, v in model.gan.state_by_name().items()})
+    return made
+
+
+def trainer_on_devices(model: ScGAN, batches: MemoryBatches | None = None) -> Trainer:
+    """The trainer of a model on the devices that its settings name; says in one line which."""
+    from scgan_nb.training.processes import is_chief
+    from scgan_nb.workflow.strategies import choose_strategy, describe_devices
+
+    strategy, trainer = choose_strategy(model.experiment.training), model.trainer
+    log.info(describe_devices(strategy))
+    gan = networks_on(model, strategy)
+    if trainer is None:
+        model.gan = gan
+        trainer = make_trainer(model, batches)
+    elif gan is not model.gan:
+        model.gan = gan
+        trainer.move_to(gan)
+    trainer.writes = is_chief(strategy)
+    return trainer
+
 # %% ../../nbs/workflow/api.ipynb #c86dea56
 class _WithTrainer(_RealCells):
     "The trainer of a model."
@@ -465,14 +509,12 @@ class _WithTrainer(_RealCells):
         training = change_training(self.experiment.training, settings)
         require_changeable(self.experiment.training, training, self.trainer is not None)
         self.experiment = self.experiment.model_copy(update={"training": training})
-        if self.trainer is None:
-            self.trainer = make_trainer(cast(ScGAN, self), batches)
-        self.trainer.settings = self.experiment.training
-        self.trainer.on_validation = list(on_validation)
-        self.trainer.name = name
-        if job is not None:
-            self.trainer.job = Path(job)
-        return self.trainer
+        trainer = self.trainer = trainer_on_devices(cast(ScGAN, self), batches)
+        trainer.settings, trainer.name = self.experiment.training, name
+        trainer.on_validation = list(on_validation) if trainer.writes else []
+        if job is not None and trainer.writes:
+            trainer.job = Path(job)
+        return trainer
 
 # %% ../../nbs/workflow/api.ipynb #c4f9d418
 def require_own_job(job: str | Path | None, step: int) -> None:
@@ -497,6 +539,16 @@ def require_own_job(job: str | Path | None, step: int) -> None:
         )
 
 
+def _prepare_devices(model: _State, job: Path | None, settings: dict) -> None:
+    "Set up the devices of a training; the process that writes looks at its job folder."
+    from scgan_nb.training.processes import is_chief
+    from scgan_nb.workflow.strategies import prepare_devices
+
+    strategy = prepare_devices(change_training(model.experiment.training, settings))
+    if is_chief(strategy):
+        require_own_job(job, model.step)
+
+
 def note_new_moments(model: _State) -> None:
     """Warn once if a loaded model goes on without the state of its optimizers."""
     if not model._moments_saved:
@@ -519,17 +571,23 @@ def run_locked(model: ScGAN, trainer: Trainer, progress: bool) -> None:
     ------
     BlockingIOError
         If another process is training in the folder.
+    ConnectionError
+        If a process that shares the training is lost.
     """
+    from scgan_nb.models.replicas import strategy_of
+    from scgan_nb.training.processes import naming_lost_processes
     from scgan_nb.workflow.experiment_folders import lock_job
 
-    if trainer.job is None:
-        trainer.run(progress=progress)
-        return
-    require_writable(trainer.job / MODEL_FILE)
-    with lock_job(trainer.job):
-        require_own_job(trainer.job, trainer.step)
-        write_model_folder(trainer.job, model.experiment, model.training_metadata)
-        trainer.run(progress=progress)
+    with naming_lost_processes(strategy_of(model.gan)):
+        trainer.take_state_of_chief()
+        if trainer.job is None:
+            trainer.run(progress=progress and trainer.writes)
+            return
+        require_writable(trainer.job / MODEL_FILE)
+        with lock_job(trainer.job):
+            require_own_job(trainer.job, trainer.step)
+            write_model_folder(trainer.job, model.experiment, model.training_metadata)
+            trainer.run(progress=progress)
 
 # %% ../../nbs/workflow/api.ipynb #886d8626
 class _Training(_WithTrainer):
@@ -553,7 +611,7 @@ class _Training(_WithTrainer):
         on_validation : functions of the trainer, called every `validation_freq` steps; see
             `Monitor` and `TsnePictures`.
         progress : show a progress bar.
-        settings : changes of the `training` block (`summary_freq`, `save_freq`, ...).
+        settings : changes of the `training` block (`devices`, `save_freq`, ...).
 
         Returns
         -------
@@ -562,12 +620,14 @@ class _Training(_WithTrainer):
         Raises
         ------
         TypeError for an unknown setting; ValueError for one that cannot change any more, or a
-        folder with a later checkpoint; FloatingPointError if a loss is no longer finite.
+        folder with a later checkpoint; FloatingPointError if a loss is no longer finite;
+        RuntimeError for a GPU that cannot be used; ConnectionError if a process that shares the
+        training is lost.
         """
         if max_steps is not None:
             settings["max_steps"] = max_steps
         job = None if job is None else Path(job).expanduser()
-        require_own_job(job, self.step)
+        _prepare_devices(self, job, settings)
         used = self.experiment
         trainer = self.prepare(job, on_validation, **settings)
         if trainer.step >= self.experiment.training.max_steps:
@@ -757,12 +817,15 @@ def start_from_counts(
     from scgan_nb.data.preprocessing import preprocess
     from scgan_nb.data.readers import read
     from scgan_nb.generation.sampling import collect_training_metadata
+    from scgan_nb.workflow.strategies import prepare_devices
 
     source = str(adata) if isinstance(adata, (str, Path)) else "AnnData"
     asked = settings.pop("valid_cells")
     settings = settings | {"type": model.kind, "raw_input": source}
     # a mistake in a name is found before the counts are read
-    counts = read(adata, **experiment_of(**settings).input_ds.read_options)
+    asked_for = experiment_of(**settings)
+    prepare_devices(asked_for.training)
+    counts = read(adata, **asked_for.input_ds.read_options)
     settings["valid_cells"] = validation_cells(counts.n_obs, asked, preset)
     experiment = experiment_of(**settings)
     processed, done = preprocess(counts, experiment.input_ds)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scgan_nb.core.parameters import ExperimentFile
     from scgan_nb.reporting.compare import Comparison
     from scgan_nb.reporting.report import Report
 
@@ -22,8 +23,8 @@ log = logging.getLogger("scgan_nb")
 # %% auto #0
 __all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'add_original_flags', 'add_own_flags', 'parse_cells_no',
            'parse_covariates', 'convert', 'template', 'add_data_flags', 'add_measuring_flags', 'evaluation_options',
-           'evaluate', 'compare', 'reproduce', 'notebooks', 'runs', 'sweep', 'make_parser', 'require_complete', 'run',
-           'main']
+           'evaluate', 'compare', 'reproduce', 'notebooks', 'runs', 'sweep', 'make_parser', 'require_complete',
+           'with_devices', 'run', 'main']
 
 # %% ../../nbs/workflow/cli.ipynb #2b1c4cce
 def add_original_flags(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +83,17 @@ def add_own_flags(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="process counts in memory, or block by block (default: as in_memory of the file says)",
+    )
+    add(
+        "--devices",
+        metavar="N",
+        help="GPUs that share each training: a number, or auto: all of exp_param.GPU, and all "
+        "processes of TF_CONFIG or SLURM (default: training.devices of the file)",
+    )
+    add(
+        "--allow-cpu",
+        action="store_true",
+        help="train on the CPU if there is a GPU that cannot be used",
     )
     add(
         "--depth",
@@ -584,6 +596,43 @@ def require_complete(parser: argparse.ArgumentParser, given: argparse.Namespace)
     if given.generate and not (given.model_path and given.cells_no):
         parser.error("--generate needs --model_path DIR and --cells_no N ...")
 
+# %% ../../nbs/workflow/cli.ipynb #831373f1
+def with_devices(
+    file: ExperimentFile, devices: str | None = None, allow_cpu: bool = False
+) -> ExperimentFile:
+    """The experiments of a file on other devices.
+
+    Parameters
+    ----------
+    file : the content of a parameters file.
+    devices : value of `--devices`; None leaves those of the file.
+    allow_cpu : whether `--allow-cpu` is given.
+
+    Raises
+    ------
+    ParametersError (a ValueError) for devices that are no number and not auto.
+
+    Examples
+    --------
+    >>> from scgan_nb.core.parameters import ExperimentFile
+    >>> experiment = {"input_ds": {"raw_input": "a.h5ad"}, "model": {"type": "scGAN"}}
+    >>> tree = {"exp_param": {"experiments_dir": "runs"}, "experiments": {"a": experiment}}
+    >>> with_devices(ExperimentFile(**tree), "2").experiments["a"].training.devices
+    2
+    """
+    from scgan_nb.workflow.api import change_training
+
+    changes: dict[str, object] = {}
+    if devices is not None:
+        changes["devices"] = int(devices) if devices.isdigit() else devices
+    if allow_cpu:
+        changes["allow_cpu"] = True
+    experiments = {
+        name: one.model_copy(update={"training": change_training(one.training, changes)})
+        for name, one in file.experiments.items()
+    }
+    return file.model_copy(update={"experiments": experiments}) if changes else file
+
 # %% ../../nbs/workflow/cli.ipynb #fea190fc
 def run(argv: list[str]) -> None:
     """Do what the flags say; errors are raised.
@@ -613,6 +662,8 @@ def run(argv: list[str]) -> None:
     if parameters is not None and given.in_memory is not None:
         for experiment in parameters.experiments.values():
             experiment.input_ds.in_memory = given.in_memory
+    if parameters is not None:
+        parameters = with_devices(parameters, given.devices, given.allow_cpu)
     cells_no = parse_cells_no(given.cells_no) if given.generate else []
     covariates = parse_covariates(given.covariates or [])
     options = {"depth": given.depth, "covariates": covariates}

@@ -15,10 +15,27 @@ from dataclasses import dataclass
 log = logging.getLogger("scgan_nb")
 
 # %% auto #0
-__all__ = ['log', 'gpus_here', 'usable_gpus', 'import_tensorflow', 'Outcome', 'run_jobs', 'run_in_process', 'describe_error',
-           'run_in_processes']
+__all__ = ['log', 'gpu_names', 'gpus_here', 'usable_gpus', 'gpu_groups', 'import_tensorflow', 'Outcome', 'run_jobs',
+           'run_in_process', 'describe_error', 'run_in_processes']
 
 # %% ../../nbs/workflow/devices.ipynb #0698add9
+def gpu_names() -> list[str]:
+    """The NVIDIA GPUs of this machine that its driver can see, as "GPU 0: NVIDIA ...".
+
+    Examples
+    --------
+    >>> isinstance(gpu_names(), list)
+    True
+    """
+    import shutil
+    from subprocess import run
+
+    if not shutil.which("nvidia-smi"):
+        return []
+    said = run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return [line.split(" (UUID")[0] for line in said.splitlines() if line.startswith("GPU")]
+
+
 def gpus_here() -> bool:
     """Whether this machine has an NVIDIA GPU that its driver can see.
 
@@ -27,20 +44,15 @@ def gpus_here() -> bool:
     >>> gpus_here() in (True, False)
     True
     """
-    import shutil
-    from subprocess import run
+    return bool(gpu_names())
 
-    if not shutil.which("nvidia-smi"):
-        return False
-    return run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.startswith("GPU")
-
-
-def usable_gpus(asked: Sequence[int]) -> list[int]:
+# %% ../../nbs/workflow/devices.ipynb #25c12345
+def usable_gpus(asked: Sequence[int | str]) -> list[int | str]:
     """The GPUs that are asked for, or none if this machine has no GPU.
 
     Parameters
     ----------
-    asked : numbers of GPUs.
+    asked : numbers of GPUs, or groups from `gpu_groups`.
 
     Examples
     --------
@@ -51,6 +63,23 @@ def usable_gpus(asked: Sequence[int]) -> list[int]:
         log.info("no GPU found: running on the CPU")
         return []
     return list(asked)
+
+
+def gpu_groups(gpus: Sequence[int], each: int) -> list[str]:
+    """GPUs in groups, one for each job, as `CUDA_VISIBLE_DEVICES` takes them.
+
+    Parameters
+    ----------
+    gpus : numbers of GPUs.
+    each : GPUs of a group; what is left over is not used, unless there is no whole group.
+
+    Examples
+    --------
+    >>> gpu_groups([0, 1, 2, 3, 4], 2)
+    ['0,1', '2,3']
+    """
+    starts = range(0, max(len(gpus) - each + 1, min(1, len(gpus))), max(1, each))
+    return [",".join(map(str, gpus[start : start + each])) for start in starts]
 
 # %% ../../nbs/workflow/devices.ipynb #93efafb5
 def import_tensorflow() -> None:
@@ -90,9 +119,9 @@ class Outcome:
 
 # %% ../../nbs/workflow/devices.ipynb #0812e0b2
 def run_jobs(
-    work: Callable[[str, int | None], object],
+    work: Callable[[str, int | str | None], object],
     names: Iterable[str],
-    gpus: Sequence[int] = (),
+    gpus: Sequence[int | str] = (),
     at_once: int = 1,
 ) -> Iterator[Outcome]:
     """Call `work(name, gpu)` for every name, one call at a time on each device.
@@ -101,7 +130,7 @@ def run_jobs(
     ----------
     work : called in a thread with the name of a job and the number of its GPU (None: the CPU).
     names : names of the jobs, in the order in which they are started.
-    gpus : numbers of the GPUs; none for the CPU.
+    gpus : numbers of the GPUs, or groups of them; none for the CPU.
     at_once : how many jobs run at the same time on the CPU.
 
     Yields
@@ -119,7 +148,7 @@ def run_jobs(
     from concurrent.futures import ThreadPoolExecutor, as_completed
     from queue import Queue
 
-    free: Queue[int | None] = Queue()
+    free: Queue[int | str | None] = Queue()
     for gpu in gpus or [None] * at_once:
         free.put(gpu)
 
@@ -140,7 +169,7 @@ def run_jobs(
         pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/workflow/devices.ipynb #74026ee2
-def _run_here(gpu: int | None, level: int, task: Callable, args: tuple) -> object:
+def _run_here(gpu: int | str | None, level: int, task: Callable, args: tuple) -> object:
     "Run a task in this new process with one GPU visible (None: no GPU)."
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1" if gpu is None else str(gpu)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -148,14 +177,14 @@ def _run_here(gpu: int | None, level: int, task: Callable, args: tuple) -> objec
     return task(*args)
 
 
-def run_in_process(task: Callable, args: tuple = (), gpu: int | None = None) -> object:
+def run_in_process(task: Callable, args: tuple = (), gpu: int | str | None = None) -> object:
     """Run `task(*args)` in a new process that sees one GPU.
 
     Parameters
     ----------
     task : a function of a module; it logs at the level of this process.
     args : its arguments. They and the result are sent between the processes.
-    gpu : number of the GPU; None for the CPU.
+    gpu : number of the GPU, or several ("0,1"); None for the CPU.
 
     Returns
     -------
@@ -196,21 +225,24 @@ def describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def run_in_processes(task: Callable, jobs: dict[str, tuple], gpus: Sequence[int] = ()) -> None:
+def run_in_processes(
+    task: Callable, jobs: dict[str, tuple], gpus: Sequence[int | str] = ()
+) -> None:
     """Run `task(*args)` for every job, each in a new process, one at a time on each GPU.
 
     Parameters
     ----------
     task : a function of a module.
     jobs : name -> arguments.
-    gpus : numbers of the GPUs. Where the machine has none, jobs run one by one on the CPU.
+    gpus : numbers of the GPUs, or groups of them. Where the machine has none, jobs run one by
+        one on the CPU.
 
     Raises
     ------
     RuntimeError naming each job that failed, with its error. All other jobs have run to their end.
     """
 
-    def work(name: str, gpu: int | None) -> object:
+    def work(name: str, gpu: int | str | None) -> object:
         return run_in_process(task, jobs[name], gpu)
 
     outcomes = {job.name: job for job in run_jobs(work, jobs, usable_gpus(gpus))}

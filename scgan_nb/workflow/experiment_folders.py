@@ -479,6 +479,8 @@ FREE_SETTINGS = frozenset(
         "steps_per_call",
         "in_memory_gb",
         "monitor",
+        "devices",
+        "allow_cpu",
     }
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from ..core.parameters import Experiment, ExperimentFile, InputDs, Preprocessed
 from ..core.presets import VALIDATION_SHARE
 from scgan_nb.workflow.devices import (
     describe_error,
-    gpus_here,
+    gpu_groups,
     import_tensorflow,
     run_in_processes,
 )
@@ -39,8 +40,10 @@ from scgan_nb.workflow.experiment_folders import (
 )
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     from anndata import AnnData
 
+    from scgan_nb.data.batches import MemoryBatches
     from scgan_nb.training.trainer import Trainer
     from scgan_nb.workflow.api import ScGAN
 
@@ -346,8 +349,8 @@ def _callbacks(model: ScGAN, job: Path) -> list[Callable]:
     return called
 
 
-def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
-    "The model of a processed folder and its trainer, at the step where training goes on."
+def _open_model(folder: Path, experiment: Experiment | None) -> tuple[ScGAN, MemoryBatches]:
+    "The untrained model of a processed folder, and the batches of its training cells."
     from scgan_nb.data.batches import open_records
     from scgan_nb.workflow.api import (
         ScGAN,
@@ -356,18 +359,47 @@ def _open_training(folder: Path, settings: Experiment) -> tuple[ScGAN, Trainer]:
         library_sizes_of_records,
     )
 
-    training, job = settings.training, folder / "job"
+    settings = _settings_to_train(folder, experiment)
     cells, _ = load_processed(folder)
     x, label_ids = open_records(
-        folder / "TF_records", "train", settings.preprocessed.genes_no, training.in_memory_gb
+        folder / "TF_records",
+        "train",
+        settings.preprocessed.genes_no,
+        settings.training.in_memory_gb,
     )
     _require_own_records(folder, settings, len(label_ids))
     model = ScGAN.from_processed(cells, settings)
     n_counts = library_sizes_of_records(cells, settings)
     batches = batches_of(model, x, conditions_of_records(cells, settings, label_ids), n_counts)
+    return model, batches
+
+
+def _open_training(folder: Path, model: ScGAN, batches: MemoryBatches) -> Trainer:
+    "The trainer of a model, at the step where training goes on."
+    job = folder / "job"
     trainer = model.prepare(job, _callbacks(model, job), name=folder.name, batches=batches)
-    start_from(trainer, training.checkpoint, folder)
-    return model, trainer
+    if trainer.writes:
+        start_from(trainer, model.experiment.training.checkpoint, folder)
+    trainer.take_state_of_chief()
+    return trainer
+
+# %% ../../nbs/workflow/experiments.ipynb #20dafc7c
+def _lock_of(folder: Path, strategy: tf.distribute.Strategy | None) -> AbstractContextManager:
+    "The lock of a folder; where several processes share a training, its chief holds it."
+    from scgan_nb.training.processes import is_chief
+
+    return lock_folder(folder) if is_chief(strategy) else nullcontext()
+
+
+def _prepare_folder(folder: Path, experiment: Experiment | None, restart: bool) -> None:
+    "Check the input of a folder, and clear away what an earlier training left."
+    if experiment is None:
+        require_unchanged_raw_input(folder)
+    else:
+        require_same_input(folder, experiment.input_ds)
+    remove_leftovers(folder)
+    if restart:
+        _set_aside(folder)
 
 # %% ../../nbs/workflow/experiments.ipynb #f68571b3
 def train(
@@ -395,26 +427,26 @@ def train(
     ValueError for a folder that was not processed, records that do not belong to it, a checkpoint
     of another model, or a setting that differs from what the folder was trained with;
     FileExistsError if the raw counts have changed under the same name; BlockingIOError if another
-    process is training in the folder.
+    process is training in the folder; RuntimeError for a GPU that cannot be used; ConnectionError
+    if a process that shares the training is lost.
 
     Examples
     --------
     >>> model = train("runs/a")  # doctest: +SKIP
     """
     folder = Path(folder)
-    processed_experiment(folder)
+    there = processed_experiment(folder)
     import_tensorflow()
-    with lock_folder(folder):
-        if experiment is None:
-            require_unchanged_raw_input(folder)
-        else:
-            require_same_input(folder, experiment.input_ds)
-        remove_leftovers(folder)
-        if restart:
-            _set_aside(folder)
-        settings = _settings_to_train(folder, experiment)
-        model, trainer = _open_training(folder, settings)
-        if trainer.step < settings.training.max_steps:
+    from scgan_nb.training.processes import chief_first, is_chief, naming_lost_processes
+    from scgan_nb.workflow.strategies import prepare_devices
+
+    strategy = prepare_devices((experiment or there).training)
+    with naming_lost_processes(strategy), _lock_of(folder, strategy):
+        if is_chief(strategy):
+            _prepare_folder(folder, experiment, restart)
+        opened = chief_first(strategy, lambda: _open_model(folder, experiment))
+        model, trainer = opened[0], _open_training(folder, *opened)
+        if trainer.step < trainer.settings.max_steps:
             _run(folder, model, trainer, progress)
     return model
 
@@ -423,10 +455,11 @@ def _run(folder: Path, model: ScGAN, trainer: Trainer, progress: bool) -> None:
     "Record the settings, then train."
     from scgan_nb.workflow.model_files import write_model_folder
 
-    write_parameters(folder / "parameters.json", model.experiment)
-    write_model_folder(folder / "job", model.experiment, model.training_metadata)
+    if trainer.writes:
+        write_parameters(folder / "parameters.json", model.experiment)
+        write_model_folder(folder / "job", model.experiment, model.training_metadata)
     try:
-        trainer.run(progress=progress)
+        trainer.run(progress=progress and trainer.writes)
     finally:
         model.step = trainer.step
 
@@ -527,15 +560,38 @@ def require_generation(
     plan_cells(generator, metadata, cells_no, covariates=covariates, **options)
 
 # %% ../../nbs/workflow/experiments.ipynb #af47fb80
-def _run_single(task: Callable, name: str, args: tuple, gpus: list[int]) -> None:
-    "Run one job in this process, on the first GPU."
-    if task is train and not (gpus and gpus_here()):
-        log.info("no GPU found: running on the CPU")
-    os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus[0]) if gpus else "-1"
+def _run_single(task: Callable, name: str, args: tuple, gpus: str | None) -> None:
+    "Run one job in this process, with only such GPUs visible; None leaves them as they are."
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     try:
         task(*args)
     except (ValueError, OSError, ArithmeticError) as error:
         raise RuntimeError(f"{name}: {describe_error(error)}") from error
+
+
+def _visible_gpus(gpus: list[int], devices: list[int | str], in_processes: bool) -> list[str]:
+    "What each job is to see of the GPUs, given the `devices` of all jobs."
+    if devices == ["auto"]:
+        return gpu_groups(gpus, len(gpus)) if not in_processes else []
+    return gpu_groups(gpus, max([n for n in devices if n != "auto"], default=1))
+
+
+def _shares_training(parameters: ExperimentFile, names: list[str], processing: bool) -> bool:
+    "Whether several processes share a training; refuses what they cannot do together."
+    if all(parameters.experiments[name].training.devices != "auto" for name in names):
+        return False
+    import_tensorflow()
+    from scgan_nb.workflow.strategies import cluster
+
+    if cluster() is None:
+        return False
+    if processing or len(names) > 1:
+        raise ValueError(
+            "TF_CONFIG or SLURM describe several processes, which can only train one experiment "
+            "together: process it in one process first, and give its name with --only"
+        )
+    return True
 
 
 def _chosen_names(parameters: ExperimentFile, only: list[str] | None) -> list[str]:
@@ -578,12 +634,16 @@ def run_file(
     """
     root = Path(parameters.exp_param.experiments_dir).expanduser()
     names = _chosen_names(parameters, only)
+    shared = _shares_training(parameters, names, processing)
+    devices = [parameters.experiments[name].training.devices for name in names]
     steps: list[tuple[Callable, tuple]] = [(process, ())] if processing else []
     steps += [(train, (restart,))] if training else []
     for task, more in steps:
         jobs = {name: (root / name, parameters.experiments[name], *more) for name in names}
         gpus = parameters.exp_param.GPU
+        visible = _visible_gpus(gpus, devices, shared)
         if len(jobs) == 1:
-            _run_single(task, names[0], jobs[names[0]], gpus)
+            seen = next(iter(visible), None if shared and gpus else "-1")
+            _run_single(task, names[0], jobs[names[0]], seen)
         else:
-            run_in_processes(task, jobs, gpus if task is train else [])
+            run_in_processes(task, jobs, visible if task is train else [])
