@@ -138,7 +138,7 @@ def test_a_real_sweep_ends_with_parameters_that_train(small_counts, tmp_path):
     words += [word for k, v in TINY.items() for word in ("-p", k, json.dumps(v).strip('"'))]
     assert cli.main([*words, "--trials", "1"]) == 0
     assert cli.main([*words, "--trials", "2"]) == 0
-    assert cli.main([*words, "-p", "critic_iters", "2"]) == 1  # other trials than those before
+    assert cli.main([*words, "-p", "critic_iters", "3"]) == 1  # other trials than those before
     study = optuna.load_study(study_name="scgan_nb", storage=journal(out))
     assert [list(trial.intermediate_values) for trial in study.trials] == [[2, 4], [2, 4]]
     best, parameters = study.best_trial.user_attrs["settings"], out / "parameters.json"
