@@ -37,6 +37,13 @@ def recorded() -> dict[str, float]:
     return json.loads(SECONDS.read_text()) if SECONDS.exists() else {}
 
 
+def leave_shells_at_exit() -> None:
+    """Do not collect garbage once for each notebook when a worker ends: it takes minutes."""
+    from IPython.core.displayhook import DisplayHook
+
+    DisplayHook.flush = lambda self: None
+
+
 def test(paths: list[Path], workers: int, flags: list[str], fresh: bool) -> dict[Path, tuple]:
     """`{path: (whether it passed, seconds)}`; `fresh` gives each notebook a process of its own."""
     config = get_config()
@@ -51,6 +58,7 @@ def test(paths: list[Path], workers: int, flags: list[str], fresh: bool) -> dict
         max(1, workers),
         mp_context=multiprocessing.get_context("spawn"),
         max_tasks_per_child=1 if fresh else None,
+        initializer=leave_shells_at_exit,
     ) as pool:
         jobs = {pool.submit(test_nb, path, **how): path for path in paths}
         for job in as_completed(jobs):

@@ -342,3 +342,10 @@ def test_kills_of_processing():
 def test_kills_of_every_command():
     done = subprocess.run([sys.executable, ROOT / "tests" / "kill.py", "--points", "12"])
     assert done.returncode == 0
+
+
+def test_a_folder_below_home_is_understood(tmp_path, small_counts, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = {"raw_input": str(small_counts), "labels_key": "cell_type", "res": None}
+    process("~/exp", experiment_of(type="cscGAN", valid_cells=60, **given))
+    assert (tmp_path / "exp" / "parameters.json").exists()

@@ -323,6 +323,18 @@ def _align(
         counts=_counts_of_both((generated, made), (holdout, held)),
     )
 
+# %% ../../nbs/evaluation/alignment.ipynb #b325970d
+def _reading_notes(sets: dict[str, Any]) -> list[str]:
+    "What was said when sets of cells were read or processed, each note once."
+    said: dict[str, list[str]] = {}
+    for what, cells in sets.items():
+        stored = getattr(cells, "uns", {})
+        own = stored.get("scgan_nb")
+        notes = [*stored.get("read_notes", []), *(own.get("notes", []) if own else [])]
+        for note in dict.fromkeys(map(str, notes)):
+            said.setdefault(note, []).append(what)
+    return [f"When {' and '.join(what)} were read: {note}" for note, what in said.items()]
+
 # %% ../../nbs/evaluation/alignment.ipynb #206fd786
 def align(
     holdout: Any,
@@ -349,11 +361,12 @@ def align(
     >>> align(*split_example(60, 40)).holdout.x.shape
     (60, 200)
     """
+    read = {"held-out cells": holdout, "generated cells": generated, "training cells": train}
     holdout, _, notes = sample_large(holdout, "held-out cells")
     generated, _, of_generated = sample_large(generated, "generated cells")
     train, drawn, of_train = sample_large(train, "training cells", MOST_KNOWN)
     aligned = _align(holdout, generated, train, labels_key, AlignmentSettings(**options))
     if drawn is not None and aligned.train_rows is not None:
         aligned.train_rows = drawn[aligned.train_rows]
-    aligned.notes += [*notes, *of_generated, *of_train]
+    aligned.notes += [*notes, *of_generated, *of_train, *_reading_notes(read)]
     return aligned

@@ -98,8 +98,8 @@ def _from_store(store: Any, path: Path, most: int | None, seed: int, layer: str 
     counts = _read_rows(store, "layers/counts", rows, shape) if has_counts else None
     x = counts if name is None else _read_rows(store, name, rows, shape)
     layers = {"counts": counts} if has_counts else None
-    has_provenance = "uns" in store and "scgan_nb" in store["uns"]
-    uns = {"scgan_nb": ad.io.read_elem(store["uns/scgan_nb"])} if has_provenance else None
+    kept = [name for name in ("scgan_nb", "read_notes") if "uns" in store and name in store["uns"]]
+    uns = {name: ad.io.read_elem(store[f"uns/{name}"]) for name in kept}
     cells = ad.AnnData(x, obs=obs.iloc[rows], var=var, uns=uns, layers=layers)
     return cells, rows, len(obs)
 

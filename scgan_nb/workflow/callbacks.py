@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from scgan_nb.models.networks import Generator
+    from scgan_nb.models.training_step import WGAN
     from scgan_nb.reporting.cell_maps import CellMap
     from scgan_nb.training.trainer import Trainer
     from scgan_nb.workflow.api import ScGAN
 
 # %% auto #0
-__all__ = ['FITTED_CELLS', 'MIN_VALIDATION_CELLS', 'MAP_CELLS', 'split_probe', 'probe_recall', 'control_name', 'Monitor',
-           'TsnePictures']
+__all__ = ['FITTED_CELLS', 'MIN_VALIDATION_CELLS', 'MAP_CELLS', 'split_probe', 'probe_recall', 'control_name',
+           'critic_overfitting', 'critic_scores', 'Monitor', 'TsnePictures']
 
 # %% ../../nbs/workflow/callbacks.ipynb #d22d9bbe
 FITTED_CELLS = 3_000
@@ -88,6 +89,11 @@ def control_name(metric: str) -> str:
     return f"{name}_positive_control{slash}{label}"
 
 # %% ../../nbs/workflow/callbacks.ipynb #5759099e
+def _label_ids(cells: AnnData) -> np.ndarray:
+    "Label id of each cell, int [cells]."
+    return cells.obs["cluster"].cat.codes.to_numpy()
+
+
 class _ValidationCells:
     "The fixed validation cells, in a fixed space."
 
@@ -105,19 +111,20 @@ class _ValidationCells:
         half = min(max_cells, len(order)) // 2
         z = self.space.transform(valid.X)
         self.real, self.other_half = z[order[:half]], z[order[half : 2 * half]]
-        self.codes = valid.obs["cluster"].cat.codes.to_numpy()[order[:half]]
+        self.x, self.codes = valid.X[order[:half]], _label_ids(valid)[order[:half]]
         self.probe = split_probe(z, valid.obs["cluster"], probe_cells)
         self.width = kernel_width(self.real)
-        self.training_cells = self._training_cells(train, rng)
+        rows = self._training_rows(_label_ids(train), rng)
+        self.training_x, self.training_codes = train.X[rows], _label_ids(train)[rows]
+        self.training_cells = self.space.transform(self.training_x)
 
-    def _training_cells(self, train: AnnData, rng: np.random.Generator) -> np.ndarray:
-        "Training cells with the labels of the validation cells, in the space."
-        codes = train.obs["cluster"].cat.codes.to_numpy()
+    def _training_rows(self, codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        "Training cells with the labels of the validation cells."
         chosen = [
             rng.permutation(np.flatnonzero(codes == label_id))[:cells]
             for label_id, cells in enumerate(np.bincount(self.codes))
         ]
-        return self.space.transform(train.X[np.sort(np.concatenate(chosen))])
+        return np.sort(np.concatenate(chosen))
 
 # %% ../../nbs/workflow/callbacks.ipynb #125e9143
 class _CellMetrics:
@@ -146,6 +153,54 @@ class _CellMetrics:
         found = self._compare(z) | probe_recall(z, self.validation.probe)
         controls = {control_name(name): value for name, value in self.positive_control.items()}
         return found | controls | {"score": -found["mmd"]}
+
+# %% ../../nbs/workflow/callbacks.ipynb #cd5e894e
+def critic_overfitting(train: np.ndarray, valid: np.ndarray, generated: np.ndarray) -> float:
+    """How far the critic takes real cells that it has not seen for generated ones.
+
+    Parameters
+    ----------
+    train, valid, generated : scores of training, validation and generated cells, float [cells].
+
+    Returns
+    -------
+    0 if it scores validation cells as training cells, 1 if as generated cells; nan where it does
+    not score training cells above generated ones. Source: Karras et al. 2020, equation 1.
+
+    Examples
+    --------
+    >>> critic_overfitting(np.array([4.0, 2.0]), np.array([2.0]), np.array([-1.0]))
+    0.25
+    """
+    distance = train.mean() - generated.mean()
+    if not distance > 0:
+        return float("nan")
+    return float((train.mean() - valid.mean()) / distance)
+
+
+def critic_scores(gan: WGAN, x: csr_matrix, codes: np.ndarray) -> np.ndarray:
+    """Scores that the critic gives to cells.
+
+    Parameters
+    ----------
+    gan : networks of either recipe.
+    x : CSR float32 [cells, genes], on the scale of the training cells.
+    codes : label ids, int [cells]; not used if the critic knows no labels.
+
+    Returns
+    -------
+    float32 [cells].
+    """
+    import tensorflow as tf
+
+    from scgan_nb.models.count_draws import views
+    from scgan_nb.models.count_step import CountGAN
+
+    seen = tf.constant(x.toarray(), tf.float32)
+    if isinstance(gan, CountGAN):  # views are the same at any library size
+        seen = views(seen, tf.maximum(tf.reduce_sum(seen, axis=1), 1.0))
+    labels = tf.constant(codes, tf.int32) if gan.critic.clusters else None
+    return gan.critic(seen, labels).numpy().ravel()
 
 # %% ../../nbs/workflow/callbacks.ipynb #1bb4c9b3
 def _sampler(trainer: Trainer) -> Generator:
@@ -212,8 +267,25 @@ class Monitor:
         cells = _generated(self.model, generator, self.metrics.validation.codes, self.seed)
         return self.measure_cells(cells.X)
 
+    def overfitting(self, gan: WGAN, cells: AnnData) -> dict[str, float]:
+        """`overfitting`, see `critic_overfitting`; empty for a model with covariates."""
+        if self.model.experiment.input_ds.covariates:
+            return {}
+        real = self.metrics.validation
+        scores = [
+            critic_scores(gan, x, codes)
+            for x, codes in (
+                (real.training_x, real.training_codes),
+                (real.x, real.codes),
+                (cells.X, _label_ids(cells) if gan.critic.clusters else real.codes),
+            )
+        ]
+        return {"overfitting": critic_overfitting(*scores)}
+
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        return self.measure(_sampler(trainer))
+        codes = self.metrics.validation.codes
+        cells = _generated(self.model, _sampler(trainer), codes, self.seed)
+        return self.measure_cells(cells.X) | self.overfitting(trainer.gan, cells)
 
 # %% ../../nbs/workflow/callbacks.ipynb #abb2b1ac
 MAP_CELLS = 2_000

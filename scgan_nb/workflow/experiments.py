@@ -124,7 +124,7 @@ def process(
     >>> experiment = experiment_of(raw_input="pbmc3k", type="scGAN")
     >>> process("runs/a", experiment)  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     _require_new(folder)
     with lock_new_folder(folder):
         _require_new(folder)
@@ -241,7 +241,7 @@ def open_or_process(
     >>> experiment = experiment_of(raw_input="pbmc3k", type="scGAN")
     >>> open_or_process("runs/a", experiment)  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not (folder.exists() and any(folder.iterdir())):
         return process(folder, experiment, limit_validation)
     there = processed_experiment(folder)
@@ -307,7 +307,7 @@ def start_from(trainer: Trainer, checkpoint: str | None, folder: Path) -> None:
     """
     from scgan_nb.training.checkpoints import checkpoints, remove_old_checkpoints
 
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if trainer.job is not None and checkpoints(trainer.job):
         trainer.resume(trainer.job)
         remove_leftovers(trainer.job)
@@ -434,7 +434,7 @@ def train(
     --------
     >>> model = train("runs/a")  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     there = processed_experiment(folder)
     import_tensorflow()
     from scgan_nb.training.processes import chief_first, is_chief, naming_lost_processes
