@@ -206,8 +206,8 @@ def open_counts(
     >>> with TemporaryDirectory() as folder:
     ...     pbmc_example(60, 300).write_h5ad(f"{folder}/cells.h5ad")
     ...     with open_counts(f"{folder}/cells.h5ad") as counts:
-    ...         [block.shape for _, block in counts.blocks(values_at_once=2_000)]
-    [(29, 300), (27, 300), (4, 300)]
+    ...         [block.shape for _, block in counts.blocks(values_at_once=6_000)]
+    [(26, 300), (26, 300), (8, 300)]
     """
     path = Path(path).expanduser()
     if transpose:
