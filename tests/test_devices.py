@@ -222,3 +222,21 @@ def test_devices_that_cannot_be(parameters, capsys, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
     assert main(["--param", str(param), "--process", "--devices", "auto"]) == 1
     assert "one process" in capsys.readouterr().err
+
+
+def test_a_gpu_that_cannot_be_used(monkeypatch, caplog):
+    """It ends a training, but not where TensorFlow was installed without CUDA."""
+    import tensorflow as tf
+
+    from scgan_nb.core.presets import experiment_of
+    from scgan_nb.workflow import strategies
+
+    monkeypatch.setattr(strategies, "gpu_names", lambda: ["GPU 0: NVIDIA Example"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    training = experiment_of(raw_input="cells.h5ad", type="scGAN").training
+    with caplog.at_level("WARNING", "scgan_nb"):
+        assert strategies.device_names(training) == ["CPU:0"]
+    assert "NVIDIA Example" in caplog.text and "scgan_nb[gpu]" in caplog.text
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
+    with pytest.raises(RuntimeError, match="NVIDIA Example.*allow_cpu"):
+        strategies.device_names(training)

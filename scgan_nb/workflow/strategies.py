@@ -174,12 +174,14 @@ def device_names(training: TrainingParams) -> list[str]:
     import tensorflow as tf
 
     problem = gpu_problem()
-    if problem and not training.allow_cpu:
+    # a TensorFlow without CUDA was chosen by whoever installed it
+    allowed = training.allow_cpu or not tf.test.is_built_with_cuda()
+    if problem and not allowed:
         raise RuntimeError(
             f"{problem}. To train on the CPU all the same: GPU [] in exp_param, or allow_cpu true"
         )
     if problem:
-        log.warning("%s. Training runs on the CPU, as allow_cpu says", problem)
+        log.warning("%s. Training runs on the CPU", problem)
     asked = None if training.devices == "auto" else training.devices
     if not problem and tf.config.list_physical_devices("GPU"):
         gpus = tf.config.list_logical_devices("GPU")
