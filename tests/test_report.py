@@ -216,6 +216,9 @@ def test_few_cells_end_with_a_report_that_says_what_it_cannot_judge(cells, tmp_p
     none = evaluate(sets["holdout"][:24].copy(), sets["more"], sets["train"], **options)
     assert none.headline is None and "30 held-out cells, got" in none.metrics["mmd"].note
     assert "Few cells:" in none.save(tmp_path / "none.html").read_text("utf-8")
+    made = evaluate(sets["holdout"], sets["more"][:5].copy(), sets["train"], **options)
+    assert made.headline is None and "generated" in made.metrics["mmd"].note
+    assert not any("from: ." in note for note in made.notes)
 
 
 @pytest.mark.slow

@@ -182,8 +182,8 @@ def _space_notes(aligned: AlignedCells, metrics: dict[str, Metric], method: dict
     if method["fit_on"] == "holdout":
         third = f"({real // 3:,} of {real:,})"
         fitted = f"a third of the held-out cells {third}, set aside for it and not evaluated with"
-    spaces = [m.space for m in metrics.values()]
-    usual = next((space for space in spaces if "PCs of" in space), spaces[0])
+    spaces = sorted((m.space for m in metrics.values() if m.space), key=lambda s: "PCs of" not in s)
+    usual = f" Where nothing else is said, numbers are from: {spaces[0]}." if spaces else ""
     draws = (
         f"Each number is the mean of {method['repeats']} draws. In each, held-out cells are drawn "
         "twice, none of them both times; one set is what cells are compared with, and the other is "
@@ -191,7 +191,7 @@ def _space_notes(aligned: AlignedCells, metrics: dict[str, Metric], method: dict
     )
     return [
         f"The space (variable genes, principal components) was fitted on {fitted}; all others were "
-        f"projected into it. Where nothing else is said, numbers are from: {usual}.",
+        f"projected into it.{usual}",
         draws,
     ]
 
