@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 # %% auto #0
-__all__ = ['ENOUGH_WORK', 'Task', 'run_tasks']
+__all__ = ['ENOUGH_WORK', 'IDLE_SECONDS', 'Task', 'run_tasks']
 
 # %% ../../nbs/evaluation/parallel.ipynb #e84dc727
 class Task(NamedTuple):
@@ -70,11 +70,15 @@ def run_tasks(
     return dict(_results(tasks, n_jobs if work >= ENOUGH_WORK else 1, total, progress))
 
 # %% ../../nbs/evaluation/parallel.ipynb #bc4562cf
+IDLE_SECONDS = 10  # then idle workers end, and a process that waits for them can
+
+
 def _results(
     tasks: Iterable[Task], n_jobs: int, total: int | None, progress: bool
 ) -> Iterator[tuple[Hashable, Any]]:
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
-    done = Parallel(n_jobs, return_as="generator")(delayed(Task.run)(task) for task in tasks)
+    pool = Parallel(n_jobs, return_as="generator", idle_worker_timeout=IDLE_SECONDS)
+    done = pool(delayed(Task.run)(task) for task in tasks)
     return tqdm(done, total=total, desc="evaluating", unit="comparison", disable=not progress)
