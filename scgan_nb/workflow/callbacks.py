@@ -219,6 +219,22 @@ def _generated(model: ScGAN, generator: Generator, codes: np.ndarray, seed: int)
     planned = plan_cells(generator, model.training_metadata, asked, counts=False, seed=seed)
     return generate_cells(planned)
 
+# %% ../../nbs/workflow/callbacks.ipynb #892f68ce
+def _monitored(monitor: Monitor, trainer: Trainer) -> dict[str, float]:
+    """The metrics of a monitor, with `overfitting` unless the model has covariates."""
+    real = monitor.metrics.validation
+    cells = _generated(monitor.model, _sampler(trainer), real.codes, monitor.seed)
+    found = monitor.measure_cells(cells.X)
+    if monitor.model.experiment.input_ds.covariates:
+        return found
+    sets = (
+        (real.training_x, real.training_codes),
+        (real.x, real.codes),
+        (cells.X, _label_ids(cells) if trainer.gan.critic.clusters else real.codes),
+    )
+    scores = [critic_scores(trainer.gan, x, codes) for x, codes in sets]
+    return found | {"overfitting": critic_overfitting(*scores)}
+
 # %% ../../nbs/workflow/callbacks.ipynb #0d329f12
 class Monitor:
     """Validation metrics of a model while it trains; a callback for `on_validation`.
@@ -267,25 +283,8 @@ class Monitor:
         cells = _generated(self.model, generator, self.metrics.validation.codes, self.seed)
         return self.measure_cells(cells.X)
 
-    def overfitting(self, gan: WGAN, cells: AnnData) -> dict[str, float]:
-        """`overfitting`, see `critic_overfitting`; empty for a model with covariates."""
-        if self.model.experiment.input_ds.covariates:
-            return {}
-        real = self.metrics.validation
-        scores = [
-            critic_scores(gan, x, codes)
-            for x, codes in (
-                (real.training_x, real.training_codes),
-                (real.x, real.codes),
-                (cells.X, _label_ids(cells) if gan.critic.clusters else real.codes),
-            )
-        ]
-        return {"overfitting": critic_overfitting(*scores)}
-
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        codes = self.metrics.validation.codes
-        cells = _generated(self.model, _sampler(trainer), codes, self.seed)
-        return self.measure_cells(cells.X) | self.overfitting(trainer.gan, cells)
+        return _monitored(self, trainer)
 
 # %% ../../nbs/workflow/callbacks.ipynb #abb2b1ac
 MAP_CELLS = 2_000
