@@ -127,3 +127,14 @@ def test_cells_on_disk_are_judged_as_those_in_memory(tmp_path):
     }
     opened = open_cells(backed["train"], most=30, what="training cells")
     assert opened.cells.shape == (30, train.n_vars) and "30 were used" in opened.notes[0]
+
+
+def test_blocks_of_what_is_no_file(tmp_path):
+    """A data set is taken by its name; a missing file is said to be missing."""
+    settings = {"type": "cscGAN", "labels_key": "cell_type", "res": None, "in_memory": False}
+    missing = experiment_of(raw_input=str(tmp_path / "cells.h5ad"), **settings)
+    with pytest.raises(FileNotFoundError, match="there is no .*cells.h5ad"):
+        experiments.process(tmp_path / "a", missing)
+    assert not (tmp_path / "a").exists()
+    named = experiment_of(raw_input="pbmc3k", valid_cells=100, **settings)
+    assert experiments.process(tmp_path / "b", named).preprocessed.total_count == 2_700

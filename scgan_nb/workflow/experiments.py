@@ -184,8 +184,10 @@ def _in_blocks(settings: InputDs, near: Path) -> bool:
     from scgan_nb.data.count_blocks import memory_needed
 
     path = find_raw_input(settings.raw_input, near)
-    if settings.in_memory is not None or path is None:
-        return settings.in_memory is False
+    if path is None:  # a data set by its name, or a file that is not there
+        return False
+    if settings.in_memory is not None:
+        return not settings.in_memory
     needed = memory_needed(path, settings.layer, settings.labels_column is None)
     if settings.transpose or needed is None or fits_in_memory(needed):
         return False
