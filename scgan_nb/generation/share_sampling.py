@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from scgan_nb.models.count_networks import ShareGenerator
+    from scgan_nb.models.density_ratio import DensityRatio
 
 # %% auto #0
-__all__ = ['compiled_shares', 'draw_molecules', 'sample_counts']
+__all__ = ['CANDIDATES', 'compiled_shares', 'draw_molecules', 'Choice', 'choice_among', 'sample_counts']
 
 # %% ../../nbs/generation/share_sampling.ipynb #f32608d1
 def compiled_shares(generator: ShareGenerator) -> Callable:
@@ -79,6 +81,91 @@ def draw_molecules(shares: np.ndarray, totals: np.ndarray, rng: np.random.Genera
     exact /= exact.sum(axis=1, keepdims=True)
     return sp.csr_matrix(rng.multinomial(totals, exact).astype(np.int32))
 
+# %% ../../nbs/generation/share_sampling.ipynb #6c2054aa
+CANDIDATES = 8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How cells are chosen among candidates.
+
+    Parameters
+    ----------
+    ratio : fitted.
+    candidates : candidates of each cell, 2 or more.
+    """
+
+    ratio: DensityRatio
+    candidates: int = CANDIDATES
+
+
+def choice_among(candidates: int | None, ratio: DensityRatio | None) -> Choice | None:
+    """The choice that a caller asks for; None for cells without a choice.
+
+    Parameters
+    ----------
+    candidates : of each cell, 1 or more; None for `CANDIDATES` if there is a ratio.
+    ratio : fitted density ratio of the model, or None.
+
+    Raises
+    ------
+    ValueError for a number below 1, or for candidates without a ratio.
+
+    Examples
+    --------
+    >>> choice_among(None, None) is None
+    True
+    """
+    if candidates is None:
+        candidates = CANDIDATES if ratio else 1
+    if candidates != int(candidates) or candidates < 1:
+        raise ValueError(f"candidates must be a whole number from 1 on; got {candidates!r}")
+    if candidates > 1 and ratio is None:
+        raise ValueError(
+            f"candidates is {candidates}, but this model has no density ratio to choose by: it is "
+            "not of the recipe 'counts', or its training has not ended; leave candidates out"
+        )
+    return Choice(ratio, int(candidates)) if ratio and candidates > 1 else None
+
+# %% ../../nbs/generation/share_sampling.ipynb #26d874aa
+class _Draws:
+    """Counts of cells, chosen among candidates if there is a `choice`."""
+
+    def __init__(self, rng: np.random.Generator, choice: Choice | None):
+        self.choice, self.rng = choice, rng
+        others = choice.candidates - 1 if choice else 0
+        self.asked_rng, self.choice_rng, *more = rng.spawn(2 + others)
+        self.rngs = [rng, *more]
+
+    def chosen(self, drawn: list[csr_matrix]) -> np.ndarray:
+        """Numbers of the chosen candidates, int [cells]."""
+        ratios = np.stack([self.choice.ratio(counts) for counts in drawn], axis=1)
+        return (ratios + self.choice_rng.gumbel(size=ratios.shape)).argmax(axis=1)
+
+    def __call__(
+        self, shares_of: Callable, depths: np.ndarray, asked: np.ndarray | None
+    ) -> csr_matrix:
+        """Counts of the next cells.
+
+        Parameters
+        ----------
+        shares_of : number of a candidate -> shares [cells, genes].
+        depths : int64 [cells], library sizes at which candidates are compared.
+        asked : int64 [cells], sums of the counts; None for `depths`.
+        """
+        import scipy.sparse as sp
+
+        if self.choice is None:
+            return draw_molecules(shares_of(0), depths if asked is None else asked, self.rng)
+        drawn = [draw_molecules(shares_of(i), depths, rng) for i, rng in enumerate(self.rngs)]
+        best, cells = self.chosen(drawn), np.arange(len(depths))
+        if asked is None:
+            return sp.vstack(drawn, format="csr")[best * len(cells) + cells]
+        shares = shares_of(0).copy()
+        for i in set(best.tolist()) - {0}:
+            shares[best == i] = shares_of(i)[best == i]
+        return draw_molecules(shares, asked, self.asked_rng)
+
 # %% ../../nbs/generation/share_sampling.ipynb #2b9fbee9
 def sample_counts(
     generator: ShareGenerator,
@@ -87,6 +174,7 @@ def sample_counts(
     rng: np.random.Generator,
     asked: np.ndarray | None = None,
     seed: int = 0,
+    choice: Choice | None = None,
 ) -> Iterator[csr_matrix]:
     """Generate counts in chunks.
 
@@ -99,6 +187,7 @@ def sample_counts(
     rng : random numbers of the draw of molecules.
     asked : int64 [cells], counts that the cells shall have; None for `depths`.
     seed : seed of the noise.
+    choice : how to choose among candidates; None makes one candidate for each cell.
 
     Yields
     ------
@@ -117,7 +206,7 @@ def sample_counts(
     from scgan_nb.models.losses import key
 
     make, total = compiled_shares(generator), count_cells(plan)
-    totals = depths if asked is None else asked
+    draws = _Draws(rng, choice)
     for number, start in enumerate(range(0, total, CHUNK)):
         rows = slice(start, min(start + CHUNK, total))
         missing = CHUNK - (rows.stop - rows.start)
@@ -126,5 +215,10 @@ def sample_counts(
         if isinstance(plan, np.ndarray):
             widths = [(0, missing)] + [(0, 0)] * (plan.ndim - 1)
             labels = tf.constant(np.pad(plan[rows], widths), tf.int32)
-        shares = make(key(seed, "cells", number), labels, tf.constant(padded))
-        yield draw_molecules(shares.numpy()[: rows.stop - start], totals[rows], rng)
+        pair, conditions = key(seed, "cells", number), (labels, tf.constant(padded))
+
+        def shares_of(candidate, pair=pair, conditions=conditions, cells=rows.stop - start):
+            own = tf.random.fold_in(pair, candidate) if candidate else pair
+            return make(own, *conditions).numpy()[:cells]
+
+        yield draws(shares_of, depths[rows], None if asked is None else asked[rows])

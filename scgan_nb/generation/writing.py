@@ -25,7 +25,7 @@ from scgan_nb.generation.sampling import (
     sample_profiles,
     shares_of,
 )
-from .share_sampling import sample_counts
+from .share_sampling import Choice, sample_counts
 
 if TYPE_CHECKING:
     import h5py
@@ -55,6 +55,7 @@ class PlannedCells:
     given_depths : int64 [cells], library sizes that the caller asks for; None for `real_depths`.
     with_counts : whether counts are drawn.
     seed : seed of noise and counts.
+    choice : how to choose among candidates; None without.
     cells : AnnData [cells, genes] without X.
     """
 
@@ -64,6 +65,7 @@ class PlannedCells:
     given_depths: np.ndarray | None
     with_counts: bool
     seed: int
+    choice: Choice | None
     cells: AnnData
 
 # %% ../../nbs/generation/writing.ipynb #67d2f1a1
@@ -75,6 +77,7 @@ def plan_cells(
     depth: float | Sequence[float] | None = None,
     counts: bool = True,
     covariates: Mapping[str, object] | None = None,
+    choice: Choice | None = None,
     seed: int = 0,
     provenance: dict | None = None,
 ) -> PlannedCells:
@@ -88,6 +91,7 @@ def plan_cells(
     depth : counts per cell; None draws real library sizes of each label.
     counts : also draw `layers["counts"]`.
     covariates : {covariate: value} for all cells; see `draw_conditions`.
+    choice : how to choose among candidates (generators of shares); None without.
     seed : seed of labels, noise, library sizes and counts.
     provenance : further entries of `uns["scgan_nb"]` (plain values or text).
 
@@ -110,12 +114,13 @@ def plan_cells(
     conditions, real = _conditions(training_metadata, plan, covariates, seed)
     given = None if depth is None else draw_depths(training_metadata, plan, depth)
     note = {"depths": "real" if depth is None else "given"} if counts else {}
+    note |= {"candidates": choice.candidates} if choice else {}
     obs = _annotations(plan, names, (real if given is None else given) if counts else None)
     obs = _with_conditions(obs, conditions)
     said = _provenance(seed) | note | (provenance or {})
     cells = _without_expression(obs, training_metadata.var, said)
     ids = conditions.ids if conditions else plan
-    return PlannedCells(generator, ids, real, given, counts, seed, cells)
+    return PlannedCells(generator, ids, real, given, counts, seed, choice, cells)
 
 # %% ../../nbs/generation/writing.ipynb #11619099
 def _require_cells(plan: np.ndarray | int) -> np.ndarray | int:
@@ -193,7 +198,8 @@ def _chunks_of_profiles(planned: PlannedCells, rng: np.random.Generator) -> Iter
 def _chunks_of_shares(planned: PlannedCells, rng: np.random.Generator) -> Iterator[tuple]:
     """Counts of a generator of shares, and the profiles that they make."""
     depths = planned.real_depths, rng, planned.given_depths
-    for counts in sample_counts(planned.generator, planned.labels, *depths, planned.seed):
+    how = planned.seed, planned.choice
+    for counts in sample_counts(planned.generator, planned.labels, *depths, *how):
         profiles = counts.astype(np.float32)
         if (total := planned.generator.library_size) is not None:
             profiles = scale_library_sizes(profiles, total)

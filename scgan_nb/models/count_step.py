@@ -18,6 +18,7 @@ from scgan_nb.models.count_networks import (
     build_count_networks,
     generated_views,
 )
+from .density_ratio import DensityRatio
 from .layers import condition_rows
 from .losses import Draws, Update, draw, key
 from .networks import Labels, Network, build
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'make_gan']
+__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
 class CountGAN(WGAN):
@@ -56,6 +57,7 @@ class CountGAN(WGAN):
     ):
         super().__init__(generator, critic, optimizer, lambd)
         self.averaged, self.averaging, self.first_rate = averaged, averaging, first_rate
+        self.density_ratio = DensityRatio()
 
     def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
         """Begin the networks at training cells `x` [cells, genes] with library sizes `depths`."""
@@ -64,8 +66,9 @@ class CountGAN(WGAN):
             generator.start_from(x, depths)
 
     def weights_by_name(self) -> dict[str, tf.Variable]:
-        """Variables of the three networks."""
-        return super().weights_by_name() | self.averaged.variables_by_name()
+        """Variables of the three networks, and the density ratio."""
+        others = self.averaged.variables_by_name() | self.density_ratio.variables_by_name()
+        return super().weights_by_name() | others
 
     def update_average(self, z: tf.Tensor, labels: Labels, depths: tf.Tensor) -> None:
         """Move the averaged weights towards the present ones, and follow their moments."""
@@ -165,6 +168,12 @@ def compile_count_step(gan: CountGAN, seed: int = 0) -> Callable:
 def sampler_of(gan: WGAN) -> Network:
     """The generator that makes the cells of a trained model: the averaged one, if there is one."""
     return gan.averaged if isinstance(gan, CountGAN) else gan.generator
+
+
+def density_ratio_of(gan: WGAN) -> DensityRatio | None:
+    """The fitted density ratio of a trained model; None if there is none."""
+    ratio = gan.density_ratio if isinstance(gan, CountGAN) else None
+    return ratio if ratio is not None and ratio.is_fitted else None
 
 
 def make_gan(

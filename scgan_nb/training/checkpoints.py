@@ -133,6 +133,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     """
     from safetensors import SafetensorError, safe_open
 
+    from scgan_nb.models.density_ratio import with_density_ratio
+
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})["scgan_nb"])
@@ -152,7 +154,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     _require_intact(Path(path), arrays, header)
     names = [name for name in arrays if name.startswith("history/")]
     history = {name.removeprefix("history/"): arrays.pop(name).tolist() for name in names}
-    return arrays, history, header
+    return with_density_ratio(arrays), history, header
 
 # %% ../../nbs/training/checkpoints.ipynb #cfad6024
 def restore(variables: dict, arrays: dict[str, np.ndarray], source: str = "the checkpoint") -> None:

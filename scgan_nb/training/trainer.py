@@ -486,6 +486,8 @@ class _Loop(_Calls):
             self.timer.add(time.perf_counter() - began, call.steps)
         if is_due(self.settings.validation_freq, trainer.step):
             self.validate()
+        if at_end:
+            trainer.finish()
         if trainer.job and (at_end or is_due(self.settings.save_freq, trainer.step)):
             checked_losses(trainer, call.scalars)
             trainer.save(wait=False)
@@ -507,6 +509,8 @@ def _run_loop(trainer: Trainer, end: int, bar: tqdm) -> None:
     while trainer.step < end and loop.is_patient and not trainer.stop_signal:
         scalars = loop.advance(bar).scalars
         loop.is_patient = agree(trainer, loop.timer, loop.is_patient)
+    if not loop.is_patient and trainer.step < end:
+        trainer.finish()
     if trainer.job and (trainer.stop_signal or not loop.is_patient):
         checked_losses(trainer, scalars)
         trainer.save()
@@ -533,6 +537,8 @@ def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
 
     if trainer.step >= end:
         return trainer.history
+    if isinstance(trainer.gan, CountGAN):
+        trainer.gan.density_ratio.clear()  # it is that of the present weights
     if trainer.job:
         trainer.job.mkdir(parents=True, exist_ok=True)
     shown = {"desc": trainer.name, "unit": "step", "mininterval": 0.5, "disable": not progress}
@@ -639,11 +645,17 @@ class Trainer(_OnDevices):
         self.batches, self.settings, self.shares = batches, settings, shares
         self.on_validation, self.name = list(on_validation), name
         self.stop_signal = 0
+        self.at_end: list[Callable] = []
 
     def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
         """Train until `max_steps` steps (None for the settings') are done; see `train_until`."""
         end = self.settings.max_steps if max_steps is None else max_steps
         return train_until(self, end, progress)
+
+    def finish(self) -> None:
+        """Call the functions of `at_end` with the trainer, after the last step."""
+        for function in self.at_end:
+            function(self)
 
     def validate(self) -> dict[str, float]:
         """Call the functions of `on_validation`, record their numbers, keep the best weights."""

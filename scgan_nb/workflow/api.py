@@ -484,6 +484,15 @@ class _WithTrainer(_RealCells):
         """How far label shares in training move towards equal ones; 0 for a scGAN."""
         return self.experiment.training.label_balance if self.gan.generator.clusters else 0.0
 
+    def fit_density_ratio(self, trainer: Trainer) -> None:
+        """Fit what chooses among candidates (recipe "counts", where training cells are known)."""
+        from scgan_nb.generation.candidates import fit_density_ratio
+        from scgan_nb.models.count_step import CountGAN
+
+        if isinstance(trainer.gan, CountGAN) and self.processed is not None:
+            train, seed = self._some_cells("train"), trainer.settings.seed
+            fit_density_ratio(trainer.gan, self.training_metadata, train, seed)
+
     def prepare(
         self,
         job: str | Path | None = None,
@@ -512,6 +521,7 @@ class _WithTrainer(_RealCells):
         trainer = self.trainer = trainer_on_devices(cast(ScGAN, self), batches)
         trainer.settings, trainer.name = self.experiment.training, name
         trainer.on_validation = list(on_validation) if trainer.writes else []
+        trainer.at_end = [self.fit_density_ratio] if trainer.writes else []
         if job is not None and trainer.writes:
             trainer.job = Path(job)
         return trainer
@@ -668,6 +678,7 @@ class _Generation(_Training):
         depth: float | Sequence[float] | None = None,
         counts: bool = True,
         covariates: Mapping[str, object] | None = None,
+        candidates: int | None = None,
         seed: int = 0,
         progress: bool = False,
     ) -> AnnData | Path:
@@ -682,6 +693,8 @@ class _Generation(_Training):
             cells with the same label.
         counts : also draw integer counts, `layers["counts"]`.
         covariates : {covariate: value} for all cells; by default drawn as they occur with labels.
+        candidates : made for each cell, of which one is kept, see `share_sampling`; None for
+            `CANDIDATES` where the model has a density ratio, else 1.
         seed, progress : seed of the cells; show a progress bar.
 
         Returns
@@ -690,17 +703,20 @@ class _Generation(_Training):
 
         Raises
         ------
-        ValueError if the model is not trained, or for labels and numbers that do not fit.
+        ValueError if the model is not trained, for labels and numbers that do not fit, or for
+        candidates of a model that cannot choose.
         """
+        from scgan_nb.generation.share_sampling import choice_among
         from scgan_nb.generation.writing import generate_cells, plan_cells, stream_cells
-        from scgan_nb.models.count_step import sampler_of
+        from scgan_nb.models.count_step import density_ratio_of, sampler_of
 
         require_training(self, "generate")
         if path is not None:
             require_free_output(path, self.experiment)
+        choice = choice_among(candidates, density_ratio_of(self.gan))
         asked = {"depth": depth, "counts": counts, "covariates": covariates, "seed": seed}
         models = sampler_of(self.gan), self.training_metadata
-        planned = plan_cells(*models, cells_no, provenance=provenance(self), **asked)
+        planned = plan_cells(*models, cells_no, choice=choice, provenance=provenance(self), **asked)
         if path is None:
             return generate_cells(planned, progress)
         return stream_cells(path, planned, progress)

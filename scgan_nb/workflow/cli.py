@@ -107,6 +107,13 @@ def add_own_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="covariates of the generated cells (default: drawn as they occur with the label)",
     )
+    add(
+        "--candidates",
+        type=int,
+        metavar="N",
+        help="candidates made for each generated cell, of which one is kept (default: 8 where the "
+        "model can choose; 1 is faster)",
+    )
     add("--seed", type=int, default=0, help="seed of the generated cells (default: 0)")
     add("--version", action="store_true", help="print the version and exit")
 
@@ -674,7 +681,8 @@ def run(argv: list[str]) -> None:
             require_generation(given.model_path, cells_no, given.save_path, **options)
         run_file(parameters, training=True, only=given.only, restart=given.restart)
     if given.generate:
-        generate(given.model_path, cells_no, given.save_path, seed=given.seed, **options)
+        options |= {"candidates": given.candidates, "seed": given.seed}
+        generate(given.model_path, cells_no, given.save_path, **options)
     return None
 
 # %% ../../nbs/workflow/cli.ipynb #5af45a04

@@ -476,6 +476,7 @@ def generate(
     *,
     depth: int | None = None,
     covariates: Mapping[str, object] | None = None,
+    candidates: int | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> AnnData:
@@ -488,6 +489,7 @@ def generate(
     save_path : `.h5ad` or `.zarr`; None for `generated_cells.h5ad` in `model_path`.
     depth : counts of each cell; None draws the library sizes of real cells with the same label.
     covariates : {covariate: value} for all cells; by default they are drawn.
+    candidates : made for each cell, of which one is kept; None for the default of the model.
     seed, progress : seed of the cells; show a progress bar.
 
     Returns
@@ -509,7 +511,7 @@ def generate(
 
     model_path = Path(model_path).expanduser()
     target = Path(save_path or model_path / "generated_cells.h5ad").expanduser()
-    options = {"depth": depth, "covariates": covariates, "seed": seed}
+    options = {"depth": depth, "covariates": covariates, "candidates": candidates, "seed": seed}
     path = load(model_path).generate(cells_no, target, progress=progress, **options)
     if path.suffix.lower() == ".zarr":
         cells = ad.read_zarr(path)
