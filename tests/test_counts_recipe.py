@@ -1,6 +1,8 @@
 """The recipe counts: exact resume, the two input paths, counts of generated cells."""
 
 import numpy as np
+import pytest
+import scipy.sparse as sp
 
 import scgan_nb as sg
 from scgan_nb.core.presets import experiment_of
@@ -49,3 +51,39 @@ def test_records_and_memory_give_the_same_weights(tmp_path):
     preset = {"preset": "published", "min_genes": 10, "min_cells": 3}
     in_memory = sg.CscGAN(path, **preset, **settings).train(progress=False)
     assert same(by_records, in_memory)
+
+
+def test_cells_are_chosen_among_candidates(tmp_path):
+    model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(3, progress=False)
+    loaded = sg.load(model.save(tmp_path / "model"))
+    chosen = loaded.generate(40, seed=2).layers["counts"].toarray()
+    assert (chosen == model.generate(40, seed=2).layers["counts"]).all()
+    first = model.generate(40, seed=2, candidates=1)
+    single = first.layers["counts"].toarray()
+    same = (chosen == single).all(axis=1)
+    assert 0 < same.sum() < 40  # some cells are their first candidate
+    assert (chosen.sum(axis=1) == single.sum(axis=1)).all()  # library sizes are kept
+    # the chosen cells look more like real ones to the trees
+    ratio = model.gan.density_ratio
+    assert ratio(sp.csr_matrix(chosen)).mean() > ratio(sp.csr_matrix(single)).mean()
+    assert "candidates" not in first.uns["scgan_nb"]
+    given = model.generate(40, seed=2, depth=50).layers["counts"]
+    assert (np.asarray(given.sum(axis=1)).ravel() == 50).all()
+
+
+def test_first_cells_do_not_depend_on_their_number():
+    model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(2, progress=False)
+    label = model.labels[0]
+    few, many = (model.generate({label: n}, seed=1) for n in (20, 600))
+    assert (few.layers["counts"] != many[:20].layers["counts"]).nnz == 0
+
+
+def test_a_model_without_density_ratio_makes_cells_without_choice(tmp_path):
+    model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(2, progress=False)
+    model.gan.density_ratio.clear()
+    cells = model.generate(20, seed=1)
+    assert "candidates" not in cells.uns["scgan_nb"]
+    with pytest.raises(ValueError, match="no density ratio"):
+        model.generate(20, candidates=4)
+    with pytest.raises(ValueError, match="whole number"):
+        model.generate(20, candidates=0)
