@@ -87,3 +87,19 @@ def test_a_model_without_density_ratio_makes_cells_without_choice(tmp_path):
         model.generate(20, candidates=4)
     with pytest.raises(ValueError, match="whole number"):
         model.generate(20, candidates=0)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
+    from scgan_nb.training.checkpoints import read_checkpoint, save_checkpoint
+
+    model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(2, progress=False)
+    folder = model.save(tmp_path / "model", optimizers=True)
+    (path,) = folder.glob("*.safetensors")
+    arrays, history, header = read_checkpoint(path)
+    earlier = {k: v for k, v in arrays.items() if "noise" not in k and "density" not in k}
+    assert len(earlier) < len(arrays)
+    save_checkpoint(path, earlier, header["step"], history)
+    loaded = sg.load(folder, pbmc_example())
+    assert float(loaded.gan.averaged.noise.sd.numpy().max()) < 1e-20
+    assert "candidates" not in loaded.generate(5).uns["scgan_nb"]
+    assert loaded.train(4, progress=False).gan.density_ratio.is_fitted

@@ -29,7 +29,8 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     Returns
     -------
     A function of (seed pair [2], labels int32 [`CHUNK`], with covariates [`CHUNK`, n], or None,
-    library sizes float32 [`CHUNK`]) that returns shares float32 [`CHUNK`, genes].
+    library sizes float32 [`CHUNK`]) that returns shares with the noise of each gene, float32
+    [`CHUNK`, genes]; a cell's sum to 1 up to that noise.
 
     Examples
     --------
@@ -43,6 +44,7 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     import tensorflow as tf
 
     from scgan_nb.models.layers import condition_rows
+    from scgan_nb.models.losses import STREAMS
 
     if hasattr(generator, "make_shares"):
         return generator.make_shares
@@ -50,7 +52,8 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     @tf.function
     def make(pair, labels, depths):
         noise = tf.random.stateless_normal([CHUNK, generator.latent_dim], pair)
-        return generator(noise, condition_rows(labels, generator.clusters), depths)
+        shares = generator(noise, condition_rows(labels, generator.clusters), depths)
+        return shares * generator.noise(CHUNK, tf.random.fold_in(pair, STREAMS["mix"]))
 
     generator.make_shares = make
     return make

@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from .count_draws import views
 from scgan_nb.models.count_networks import (
+    NO_NOISE,
     CountCritic,
     ShareGenerator,
     build_count_networks,
     generated_views,
 )
-from .density_ratio import DensityRatio
+from .density_ratio import NAME, SHAPE, DensityRatio
 from .layers import condition_rows
 from .losses import Draws, Update, draw, key
 from .networks import Labels, Network, build
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan']
+__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
+           'with_later_arrays']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
 class CountGAN(WGAN):
@@ -193,3 +195,28 @@ def make_gan(
         rates = training.averaging, training.learning_rate.alpha_0
         return CountGAN(*networks, training.optimizer, model.lambd, *rates)
     return WGAN(*build(*sizes), training.optimizer, model.lambd)
+
+# %% ../../nbs/models/count_step.ipynb #ba03fc5f
+def with_later_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays of a checkpoint, with those that its version did not have yet.
+
+    Parameters
+    ----------
+    arrays : variable name -> values; of another recipe, they are returned as they are.
+
+    Examples
+    --------
+    >>> biases = "averaged/generator_layers_output/biases"
+    >>> sorted(with_later_arrays({biases: np.zeros(5, np.float32)}))[1:]
+    ['averaged/noise/size', 'density_ratio/nodes', 'generator/noise/size']
+    """
+    biases = arrays.get("averaged/generator_layers_output/biases")
+    if biases is None:
+        return arrays
+    missing = {NAME: np.zeros(SHAPE)}
+    for scope in ("averaged", "generator"):
+        missing[f"{scope}/noise/size"] = np.full_like(biases, NO_NOISE)
+    for name, moments in arrays.items():
+        if name.startswith("generator/generator_layers_output/biases/"):
+            missing[name.replace("generator_layers_output/biases", "noise/size")] = moments * 0
+    return missing | arrays

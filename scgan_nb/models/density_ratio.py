@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
 # %% auto #0
-__all__ = ['TREES', 'LEAVES', 'NODES', 'COLUMNS', 'NAME', 'SHAPE', 'log_profiles', 'tree_nodes', 'sum_of_leaves', 'DensityRatio',
-           'with_density_ratio']
+__all__ = ['TREES', 'LEAVES', 'NODES', 'COLUMNS', 'NAME', 'SHAPE', 'log_profiles', 'tree_nodes', 'sum_of_leaves', 'DensityRatio']
 
 # %% ../../nbs/models/density_ratio.ipynb #4197d884
 def log_profiles(x: csr_matrix) -> csr_matrix:
@@ -141,18 +140,6 @@ class DensityRatio(tf.Module):
 def _array(variable: tf.Variable) -> np.ndarray:
     """The values of a variable; of one with copies on several devices, one of them."""
     return tf.convert_to_tensor(variable).numpy()
-
-
-def with_density_ratio(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays of a checkpoint; those of versions without density ratio get an empty one.
-
-    Examples
-    --------
-    >>> sorted(with_density_ratio({"averaged/a": np.zeros(1)}))
-    ['averaged/a', 'density_ratio/nodes']
-    """
-    is_older = NAME not in arrays and any(name.startswith("averaged/") for name in arrays)
-    return arrays | {NAME: np.zeros(SHAPE)} if is_older else arrays
 
 
 def _require_sound(nodes: np.ndarray, genes: int) -> None:

@@ -133,7 +133,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     """
     from safetensors import SafetensorError, safe_open
 
-    from scgan_nb.models.density_ratio import with_density_ratio
+    from scgan_nb.models.count_step import with_later_arrays
 
     try:
         with safe_open(path, framework="numpy") as file:
@@ -154,7 +154,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     _require_intact(Path(path), arrays, header)
     names = [name for name in arrays if name.startswith("history/")]
     history = {name.removeprefix("history/"): arrays.pop(name).tolist() for name in names}
-    return with_density_ratio(arrays), history, header
+    return with_later_arrays(arrays), history, header
 
 # %% ../../nbs/training/checkpoints.ipynb #cfad6024
 def restore(variables: dict, arrays: dict[str, np.ndarray], source: str = "the checkpoint") -> None:
