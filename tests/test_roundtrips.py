@@ -50,6 +50,7 @@ def first_genes(cells: ad.AnnData) -> dict:
     return {label: names[label][:10].tolist() for label in names.dtype.names}
 
 
+@pytest.mark.slow
 def test_scanpy_takes_generated_cells(generated):
     before = generated.copy()
     cells = analysed(generated)
@@ -59,6 +60,7 @@ def test_scanpy_takes_generated_cells(generated):
     assert (generated.X != before.X).nnz == 0
 
 
+@pytest.mark.slow
 def test_generated_cells_are_joined_with_real_ones(real, generated, tmp_path):
     both = ad.concat({"real": real, "generated": generated}, label="origin")
     assert both.shape == (1200, 250) and both.obs_names.is_unique
@@ -89,6 +91,7 @@ def test_scanpy_finds_types_and_markers_in_generated_cells(real):
     assert adjusted_rand_score(cells.obs["cluster"], cells.obs["leiden"]) > 0.4
 
 
+@pytest.mark.slow
 def test_pictures_take_axes_and_return_axes(real, generated):
     pl = sg.pl
     calls = {
