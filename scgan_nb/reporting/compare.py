@@ -451,7 +451,6 @@ def compare(
     settings = settings_among(locals())
     holdout, generators = _real_first(holdout, generators)
     single, runs = _named_generators(generators)
-    inputs = _open_all(holdout, single, train, settings)
     title = title or title_for("Generators compared", None, holdout)
     show = {"pictures": pictures, "title": title, "progress": progress, "runs": runs}
-    return _comparison_of(inputs, settings, show)
+    return _comparison_of(_open_all(holdout, single, train, settings), settings, show)

@@ -236,7 +236,7 @@ def _contents(values: dict) -> list[tuple[str, str]]:
     )
     return [(id_, text) for id_, text, there in sections if there]
 
-
+# %% ../../nbs/reporting/comparison_page.ipynb #13ac26be
 def _short_values(comparison: Comparison) -> dict:
     reports = comparison.reports
     return {
