@@ -14,11 +14,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from notebooks import has_tag, is_run_notebook
 
 TOP = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
+PROJECT, BACKEND = PYPROJECT["project"], Requirement(PYPROJECT["build-system"]["requires"][0])
 NOTEBOOKS = sorted(
     path
     for folder in ("nbs", "papers")
@@ -227,6 +231,33 @@ def test_settings_agree():
     assert settings["update_pyproject"] == "False"
     assert settings["allowed_cell_metadata_keys"] == "tags"
     assert settings["allowed_metadata_keys"] == "scgan_nb"
+
+
+CONDA_NAMES = {"igraph": "python-igraph", "matplotlib": "matplotlib-base", "openTSNE": "opentsne"}
+
+
+def test_conda_recipe_agrees_with_the_package():
+    """What can be checked without a channel: version, Python, entry point, requirements."""
+    recipe = yaml.safe_load((TOP / "ci" / "conda" / "recipe.yaml").read_text())
+    import scgan_nb
+
+    assert recipe["schema_version"] == 1 and recipe["package"]["name"] == PROJECT["name"]
+    assert recipe["context"]["version"] == scgan_nb.__version__
+    assert recipe["about"]["summary"] == PROJECT["description"]
+    assert recipe["about"]["license"] == PROJECT["license"]
+    folder = (TOP / "ci" / "conda" / recipe["source"]["path"]).resolve()
+    assert all((folder / name).exists() for name in recipe["about"]["license_file"])
+    commands = [f"{name} = {place}" for name, place in PROJECT["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == commands
+    wanted = {"python": SpecifierSet(PROJECT["requires-python"])}
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cpu"]:
+        needed = Requirement(line)
+        there = {"sys_platform": "linux", "platform_machine": "x86_64"}
+        if needed.marker is None or needed.marker.evaluate(there):
+            wanted[CONDA_NAMES.get(needed.name, needed.name)] = needed.specifier
+    listed = [line.partition(" ") for line in recipe["requirements"]["run"]]
+    assert {name: SpecifierSet(bounds) for name, _, bounds in listed} == wanted
+    assert f"setuptools {BACKEND.specifier}" in recipe["requirements"]["host"]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,13 @@ TUTORIALS = notebooks.find("nbs/tutorials")
 QUICK = {"only": ["mmd", "memorisation_share"], "repeats": 2, "n_jobs": 1, "pictures": False}
 SMALL = {
     "your_own_data": {"n_cells": 300, "genes": 60, "max_steps": 3, "evaluation": QUICK},
+    "augmenting_a_rare_label": {
+        "n_cells": 600,
+        "genes": 60,
+        "max_steps": 3,
+        "repeats": 1,
+        "trees": 10,
+    },
     "from_the_original": {"n_cells": 300, "max_steps": 3, "layers": [16]},
     "how_long": {
         "n_cells": 600,
@@ -26,6 +33,7 @@ SMALL = {
 }
 WRITTEN = {
     "your_own_data": ["labels.csv", "generated_cells.h5ad", "report.html", "model/model.json"],
+    "augmenting_a_rare_label": ["scores.csv"],
     "from_the_original": ["pbmc/parameters.json", "pbmc/TF_records", "cells.h5ad"],
     "how_long": ["curves.csv"],
     "judging_other_cells": ["copula.h5ad", "report.html", "compare.html"],

@@ -105,7 +105,7 @@ _COUNTS: dict[str, Any] = {
     "algorithm": "Adam",
     "alpha_0": 1e-3,
     "alpha_final": 3e-5,
-    "validation_freq": 0,
+    "validation_freq": 500,
     "summary_freq": 100,
     "save_freq": 500,
 }

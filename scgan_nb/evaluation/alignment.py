@@ -274,8 +274,10 @@ def gene_symbols(cells: Any) -> dict[str, str]:
     >>> genes = pd.DataFrame({"feature_name": ["CD3E"]}, index=["ENSG00000198851"])
     >>> gene_symbols(ad.AnnData(np.ones((2, 1)), var=genes))
     {'ENSG00000198851': 'CD3E'}
+    >>> gene_symbols(np.ones((2, 1)))
+    {}
     """
-    var = getattr(cells, "var", None)
+    var = cells.var if hasattr(cells, "var_names") else None  # a matrix has a method `var`
     column = next((name for name in SYMBOL_COLUMNS if var is not None and name in var), None)
     if column is None:
         return {}

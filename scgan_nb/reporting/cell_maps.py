@@ -15,9 +15,11 @@ import numpy as np
 from ..evaluation.spaces import Cells, Space, as_cells
 from scgan_nb.reporting.figures import (
     COLOURS,
+    GREY,
     INK,
     CellData,
     all_labels,
+    axes_for,
     hide_spines,
     new_figure,
     palette,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from openTSNE import TSNEEmbedding
 
 # %% auto #0
-__all__ = ['CellMap', 'embed', 'half_map', 'tsne_plot', 'tsne_picture', 'maps_plot']
+__all__ = ['CellMap', 'embed', 'half_map', 'tsne_plot', 'tsne_picture', 'maps_plot', 'embedding_plot']
 
 # %% ../../nbs/reporting/cell_maps.ipynb #2ce38064
 def _tsne(z: np.ndarray, perplexity: float, seed: int, n_jobs: int) -> TSNEEmbedding:
@@ -396,3 +398,97 @@ def _draw_map_panels(axes: np.ndarray, panels: list, cell_map: CellMap, colours:
         _finish_panel(ax, f"{name} ({len(xy):,} cells)", 10)
     for ax in axes[len(panels) :]:
         ax.remove()
+
+# %% ../../nbs/reporting/cell_maps.ipynb #7b08d387
+def _coordinates(cells: CellData, basis: str, what: str) -> np.ndarray:
+    """The first two columns of `obsm[basis]`."""
+    known = getattr(cells, "obsm", {})
+    if basis not in known:
+        there = ", ".join(known) or "nothing"
+        raise ValueError(f"{what} has no coordinates {basis!r} in obsm, which holds {there}")
+    return np.asarray(known[basis])[:, :2]
+
+
+def _mapped(real: Cells, generated: Cells, cell_map: CellMap) -> list[np.ndarray]:
+    """Positions of held-out real cells and of generated cells."""
+    return [_real_positions(cell_map, real)[1], cell_map.place(generated)]
+
+
+def _draw_mixed(ax: Axes, sets: list[tuple], size: float, seed: int) -> None:
+    """Cells of all sets, each (positions, colours of its cells), in random order."""
+    xy, colours = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+    order = np.random.default_rng(seed).permutation(len(xy))
+    _scatter(ax, xy[order], list(colours[order]), size)
+
+# %% ../../nbs/reporting/cell_maps.ipynb #cc43355d
+def _draw_embedding(ax: Axes, positions: list, pair: list[Cells], color: str, seed: int) -> None:
+    """One panel of real and generated cells, each (positions, `Cells`)."""
+    size = _dot_size(max(map(len, positions)), 18)
+    labels = pair[1].labels if color == "label" else None
+    plain = [np.full(len(xy), c) for xy, c in zip(positions, (GREY, COLOURS[5]), strict=True)]
+    if labels is None:
+        _draw_mixed(ax, [*zip(positions, plain, strict=True)], size, seed)
+    else:
+        colours = palette(all_labels(*pair))
+        _scatter(ax, positions[0], GREY, size)
+        _draw_cells(ax, positions[1], labels, colours, size * 0.6, COLOURS[5])
+        _write_names(ax, positions[1], labels, {k: v for k, v in colours.items() if k in labels})
+    names = ("real", "generated" if labels is None else "in colour: generated")
+    for name, xy, colour in zip(names, positions, (GREY, COLOURS[5]), strict=True):
+        shown = 0 if name.startswith("in colour") else 30
+        text = f"{name} ({len(xy):,} cells)"
+        ax.scatter([], [], s=shown, c=colour, linewidths=0, label=text)
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, 1.1), ncols=2)
+    ax.set(xticks=[], yticks=[])
+    hide_spines(ax, ())
+
+# %% ../../nbs/reporting/cell_maps.ipynb #ff874486
+def embedding_plot(
+    real: CellData,
+    generated: CellData,
+    labels_key: str | None = "cluster",
+    color: str = "source",
+    basis: str | None = None,
+    cell_map: CellMap | None = None,
+    seed: int = 0,
+    ax: Axes | None = None,
+    **options,
+) -> Axes:
+    """Real and generated cells in one panel.
+
+    Parameters
+    ----------
+    real, generated : AnnData, matrix or (matrix, labels).
+    labels_key : column of `obs` with labels.
+    color : "source" (real grey, generated orange) or "label" (generated cells in the colours of
+        their labels, over real cells in grey).
+    basis : key of `obsm` of both with positions of the cells, such as "X_umap" or "X_pca" (`X` is
+        then not looked at); None places held-out real and generated cells into a t-SNE map.
+    cell_map : a map already fitted on `real`; by default `half_map(real)`.
+    seed, options : passed to `CellMap`.
+    ax : where to draw; None makes a figure.
+
+    Raises
+    ------
+    ValueError if `color` is neither, or `basis` is missing.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> ax = embedding_plot(*split_example(60, 30, genes=100))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['real (30 cells)', 'generated (30 cells)']
+    """
+    if color not in ("source", "label"):
+        raise ValueError(f"color is 'source' or 'label', got {color!r}")
+    sets = {"real": real, "generated": generated}
+    if basis is None:
+        pair = [as_cells(cells, labels_key, what=what) for what, cells in sets.items()]
+        positions = _mapped(*pair, cell_map or half_map(pair[0], seed=seed, **options))
+    else:
+        pair = [as_cells(cells[:, :0], labels_key) for cells in sets.values()]  # labels alone
+        positions = [_coordinates(cells, basis, what) for what, cells in sets.items()]
+    ax, axis = axes_for(ax, 5.4, 4.8), (basis or "t-SNE").removeprefix("X_").replace("_", " ")
+    ax.set(xlabel=f"{axis} 1", ylabel=f"{axis} 2")
+    _draw_embedding(ax, positions, pair, color, seed)
+    return ax

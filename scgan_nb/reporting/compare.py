@@ -36,7 +36,7 @@ from scgan_nb.reporting.evaluate import (
     settings_among,
     with_settings_documented,
 )
-from .inputs import OpenedCells
+from .inputs import OpenedCells, title_for
 from .rendering import about_line, save_pair
 from .report import Report
 from .report_pictures import comparison_pictures
@@ -428,7 +428,7 @@ def compare(
     fit_on: str = "holdout",
     n_jobs: int = -1,
     pictures: bool = True,
-    title: str = "Generators compared",
+    title: str | None = None,
     progress: bool = True,
 ) -> Comparison:
     """Evaluate several sets of generated cells alike.
@@ -451,6 +451,6 @@ def compare(
     settings = settings_among(locals())
     holdout, generators = _real_first(holdout, generators)
     single, runs = _named_generators(generators)
+    title = title or title_for("Generators compared", None, holdout)
     show = {"pictures": pictures, "title": title, "progress": progress, "runs": runs}
-    inputs = _open_all(holdout, single, train, settings)
-    return _comparison_of(inputs, settings, show)
+    return _comparison_of(_open_all(holdout, single, train, settings), settings, show)

@@ -5,6 +5,7 @@
 # %% ../../nbs/reporting/comparison_page.ipynb #2c250fee
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -216,6 +217,26 @@ def _method_notes(reports: dict[str, Report]) -> list[tuple[str, list[str]]]:
     return notes
 
 
+def _best_first(comparison: Comparison) -> Comparison:
+    """The same comparison, generators with higher headlines first; those without one last."""
+    scores = comparison.headlines
+    order = sorted(scores, key=lambda name: np.inf if scores[name] is None else -scores[name])
+    return dataclasses.replace(comparison, reports={k: comparison.reports[k] for k in order})
+
+
+def _contents(values: dict) -> list[tuple[str, str]]:
+    """(id, text) of the sections that the page has."""
+    sections = (
+        ("maps", "Maps", values["pictures"]),
+        ("losses", "What each loses at", True),
+        ("metrics", "Metric by metric", True),
+        ("trainings", "Several trainings", values["trainings"]),
+        ("labels", "Label by label", values["labels"]),
+        ("method", "How this was done", True),
+    )
+    return [(id_, text) for id_, text, there in sections if there]
+
+# %% ../../nbs/reporting/comparison_page.ipynb #13ac26be
 def _short_values(comparison: Comparison) -> dict:
     reports = comparison.reports
     return {
@@ -229,7 +250,8 @@ def _short_values(comparison: Comparison) -> dict:
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """HTML of a comparison, a whole page that loads nothing."""
+    """HTML of a comparison, a whole page that loads nothing; the best generator comes first."""
+    comparison = _best_first(comparison)
     values = {
         "title": comparison.title,
         "pictures": [embedded_picture(p) for p in comparison.pictures],
@@ -242,9 +264,10 @@ def render_comparison(comparison: Comparison) -> str:
         "notes": _method_notes(comparison.reports),
         "versions": versions_line(comparison.about),
     }
-    return render_template("compare.html.jinja", **_short_values(comparison), **values)
+    values |= _short_values(comparison) | {"contents": _contents(values)}
+    return render_template("compare.html.jinja", **values)
 
 
 def render_compact_comparison(comparison: Comparison) -> str:
     """HTML of what a notebook shows: headlines, and the table of metrics."""
-    return render_template("compare_compact.html.jinja", **_short_values(comparison))
+    return render_template("compare_compact.html.jinja", **_short_values(_best_first(comparison)))

@@ -19,7 +19,13 @@ from ..evaluation.evaluate import compute_metrics
 from ..evaluation.protocols.runner import PROTOCOLS, run_protocol
 from ..evaluation.results import Metric
 from ..evaluation.settings import usual_trees
-from .inputs import OpenedCells, label_columns, open_cells, real_cells_first
+from scgan_nb.reporting.inputs import (
+    OpenedCells,
+    label_columns,
+    open_cells,
+    real_cells_first,
+    title_for,
+)
 from .report import Report
 from .report_pictures import report_pictures
 from .words import title_of
@@ -355,7 +361,8 @@ def _report_of(
     done = list(in_turn(drawing + measuring, show["progress"]))
     _name_rows_as_given(metrics, made, training)
     results = dict(zip(protocols, done[len(drawing) :], strict=True))
-    return Report(metrics, notes, done[: len(drawing)], about, show["title"], results)
+    title = show["title"] or title_for("Evaluation of {}", generated, holdout, made.cells)
+    return Report(metrics, notes, done[: len(drawing)], about, title, results)
 
 # %% ../../nbs/reporting/evaluate.ipynb #c0760f0f
 @with_settings_documented
@@ -382,7 +389,7 @@ def evaluate(
     n_jobs: int = -1,
     protocols: str | Sequence[str] = (),
     pictures: bool = True,
-    title: str = "Evaluation of generated cells",
+    title: str | None = None,
     progress: bool = True,
 ) -> Report:
     """Compare generated cells with held-out real cells.
@@ -392,7 +399,8 @@ def evaluate(
     holdout, generated, train : AnnData, matrix, (matrix, labels) or path; not logarithms
         Real cells that the generator has not seen, generated cells, and training cells.
     protocols : names of `PROTOCOLS`, rules of papers to measure by as well.
-    pictures, title, progress : draw pictures; title of the page; show progress bars.
+    pictures, title, progress : draw pictures; title of the page, by default with the names of the
+        files and of the data set; show progress bars.
     other keywords : see `EvaluationSettings`
 
     Examples

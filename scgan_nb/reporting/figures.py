@@ -87,17 +87,23 @@ def new_figure(width: float, height: float) -> Figure:
     return NotebookFigure(figsize=(width, height), dpi=80, layout="constrained", facecolor="white")
 
 # %% ../../nbs/reporting/figures.ipynb #9ce8b635
-def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure | Axes, Axes]:
-    """What a plot function returns, and the axes it draws on.
+def axes_for(ax: Axes | None, width: float, height: float) -> Axes:
+    """`ax` itself, or for None the only axes of a new figure of `width` x `height` inches.
 
-    Returns
-    -------
-    (`ax`, `ax`) where axes are given, else (a new figure, its only axes).
+    Examples
+    --------
+    >>> axes_for(None, 4, 3).figure.get_size_inches().tolist()
+    [4.0, 3.0]
     """
     if ax is not None:
-        return ax, ax
-    fig = new_figure(width, height)
-    return fig, fig.subplots()
+        return ax
+    from matplotlib.axes import Axes
+
+    class NotebookAxes(Axes):
+        def _repr_png_(self) -> bytes:
+            return self.figure._repr_png_()
+
+    return new_figure(width, height).add_subplot(axes_class=NotebookAxes)
 
 
 def hide_spines(ax: Axes, keep: tuple[str, ...] = ("left", "bottom")) -> None:
@@ -106,8 +112,10 @@ def hide_spines(ax: Axes, keep: tuple[str, ...] = ("left", "bottom")) -> None:
         spine.set_visible(side in keep)
 
 # %% ../../nbs/reporting/figures.ipynb #11945085
-def save_figure(fig: Figure, path: str | Path, dpi: int = 120) -> str | Path:
-    """Write a figure to `path` atomically; the suffix chooses the format. Returns `path`.
+def save_figure(drawn: Figure | Axes, path: str | Path, dpi: int = 120) -> str | Path:
+    """Write a figure, or that of axes, to `path` atomically. Returns `path`.
+
+    The suffix chooses the format (.png, .pdf, .svg).
 
     Examples
     --------
@@ -117,5 +125,5 @@ def save_figure(fig: Figure, path: str | Path, dpi: int = 120) -> str | Path:
     'empty.png'
     """
     with atomic_path(path) as temporary:
-        fig.savefig(temporary, dpi=dpi)
+        drawn.figure.savefig(temporary, dpi=dpi)
     return path

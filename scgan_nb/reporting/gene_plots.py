@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..evaluation.alignment import gene_symbols
 from ..evaluation.metrics import correlation_matrix
 from ..evaluation.spaces import Cells, Space, as_cells, most_variable_genes
 from scgan_nb.reporting.figures import (
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PathCollection
-    from matplotlib.figure import Figure
     from scipy.sparse import csr_matrix
 
 # %% auto #0
@@ -100,6 +100,17 @@ def find_markers(
         markers += [gene for gene in expressed if gene not in markers][:n]
     return markers
 
+# %% ../../nbs/reporting/gene_plots.ipynb #48711519
+def _symbols(*sets: CellData) -> dict[str, str]:
+    """Gene name -> symbol, where one of the sets has a column of symbols."""
+    return {name: symbol for cells in sets for name, symbol in gene_symbols(cells).items()}
+
+
+def _names_of(genes: Sequence, symbols: dict[str, str]) -> list:
+    """The genes by the names that the matrices have, where some are given by symbol."""
+    names = {symbol: name for name, symbol in reversed(symbols.items())}
+    return [gene if gene in symbols else names.get(gene, gene) for gene in genes]
+
 # %% ../../nbs/reporting/gene_plots.ipynb #3cc12f34
 def _gene_index(cells: Cells, genes: Sequence, what: str) -> list[int]:
     """Indices of `genes`: names, or indices where the cells have no names."""
@@ -166,8 +177,8 @@ def _small_colour_bar(ax: Axes, image: ScalarMappable, text: str, **size: float)
     bar.ax.tick_params(labelsize=8)
 
 # %% ../../nbs/reporting/gene_plots.ipynb #d1da3437
-def _share_legend(ax: Axes, canvas: Figure | Axes) -> None:
-    """The areas of 10, 50 and 100 % of the cells, below the panel."""
+def _share_legend(ax: Axes, own_figure: bool) -> None:
+    """The areas of 10, 50 and 100 % of the cells, below the panel or its own figure."""
     style = {"color": "white", "edgecolors": INK, "linewidths": 0.6}
     handles = [
         ax.scatter([], [], s=6 + 130 * share, label=f"{share:.0%}", **style)
@@ -175,10 +186,10 @@ def _share_legend(ax: Axes, canvas: Figure | Axes) -> None:
     ]
     title = "cells that express the gene.  R: real, G: generated"
     text = {"title": title, "title_fontsize": 8, "fontsize": 8, "frameon": False, "ncols": 3}
-    if canvas is ax:
-        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), **text)
+    if own_figure:
+        ax.figure.legend(handles=handles, loc="outside lower center", **text)
     else:
-        canvas.legend(handles=handles, loc="outside lower center", **text)
+        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), **text)
 
 # %% ../../nbs/reporting/gene_plots.ipynb #14e1bd15
 def marker_plot(
@@ -188,13 +199,14 @@ def marker_plot(
     labels_key: str | None = "cluster",
     threshold: float = 0.05,
     ax: Axes | None = None,
-) -> Figure | Axes:
+) -> Axes:
     """Dot plot of genes by label, real and generated side by side.
 
     Parameters
     ----------
     real, generated : AnnData or (matrix, labels).
-    genes : gene names (indices where there are no names); None finds two markers for each label.
+    genes : names or symbols (indices where there are no names); None finds two markers for each
+        label.
     threshold : log1p units. A cell expresses a gene above this value: real zeros are exact, those
         of a generator may be merely small.
     ax : where to draw; None makes a figure.
@@ -206,12 +218,12 @@ def marker_plot(
     Examples
     --------
     >>> from scgan_nb.data.examples import split_example
-    >>> fig = marker_plot(*split_example(60, 60), ["LYZ", "CD74"], "cell_type")
-    >>> [text.get_text() for text in fig.axes[0].get_yticklabels()]
+    >>> ax = marker_plot(*split_example(60, 60), ["LYZ", "CD74"], "cell_type")
+    >>> [text.get_text() for text in ax.get_yticklabels()]
     ['LYZ', 'CD74']
     """
-    if genes is None:
-        genes = find_markers(real, labels_key)
+    symbols = _symbols(real, generated)
+    genes = find_markers(real, labels_key) if genes is None else _names_of(genes, symbols)
     pair = (
         as_cells(real, labels_key, what="real"),
         as_cells(generated, labels_key, what="generated"),
@@ -221,28 +233,30 @@ def marker_plot(
         _logged_genes(c, genes, what) for c, what in zip(pair, ("real", "generated"), strict=True)
     ]
     summaries = [_by_label(x, c, labels, threshold) for x, c in zip(logged, pair, strict=True)]
-    return _dot_plot(genes, labels or ["all cells"], summaries, ax)
+    shown = [symbols.get(gene, gene) for gene in genes]
+    return _dot_plot(shown, labels or ["all cells"], summaries, ax)
 
 # %% ../../nbs/reporting/gene_plots.ipynb #2cedff33
-def _dot_plot(genes: Sequence, labels: list, summaries: list, ax: Axes | None) -> Figure | Axes:
+def _dot_plot(genes: Sequence, labels: list, summaries: list, ax: Axes | None) -> Axes:
     real_top, generated_top = (np.nanmax(mean, axis=0) for mean, _ in summaries)
     top = np.where(real_top > 0, real_top, np.maximum(generated_top, 1e-9))
     width, height = max(5.5, 2.6 + 0.72 * len(labels)), max(3, 1.5 + 0.29 * len(genes))
-    canvas, ax = axes_for(ax, width, height)
+    own_figure = ax is None
+    ax = axes_for(ax, width, height)
     dots = _draw_dots(ax, summaries, top)
     _name_dots(ax, genes, labels)
     _small_colour_bar(ax, dots, "mean / largest real mean", shrink=0.55, aspect=15)
-    _share_legend(ax, canvas)
-    return canvas
+    _share_legend(ax, own_figure)
+    return ax
 
 # %% ../../nbs/reporting/gene_plots.ipynb #58f52468
-def _mean_and_variance(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """log10 of mean and variance of each gene for which both are positive."""
+def _mean_and_variance(cells: Cells) -> np.ndarray:
+    """log10 of mean and variance of each gene, [2, genes]; NaN unless both are positive."""
     x = Space().log(cells.x).expm1()
     mean = np.asarray(x.mean(axis=0)).ravel().astype(float)
     variance = np.asarray(x.multiply(x).mean(axis=0)).ravel() - mean**2
     positive = (mean > 0) & (variance > 0)
-    return np.log10(mean[positive]), np.log10(variance[positive])
+    return np.log10([mean, variance], out=np.full((2, len(mean)), np.nan), where=positive)
 
 
 def _trend(mean: np.ndarray, variance: np.ndarray) -> tuple[list, list]:
@@ -251,9 +265,7 @@ def _trend(mean: np.ndarray, variance: np.ndarray) -> tuple[list, list]:
     return [10 ** np.median(mean[b]) for b in bins], [10 ** np.median(variance[b]) for b in bins]
 
 # %% ../../nbs/reporting/gene_plots.ipynb #8025269c
-def mean_variance_plot(
-    real: CellData, generated: CellData, ax: Axes | None = None
-) -> Figure | Axes:
+def mean_variance_plot(real: CellData, generated: CellData, ax: Axes | None = None) -> Axes:
     """Variance against mean of each gene (library size 10,000, linear), with the median trends.
 
     Parameters
@@ -264,16 +276,16 @@ def mean_variance_plot(
     Examples
     --------
     >>> from scgan_nb.data.examples import split_example
-    >>> fig = mean_variance_plot(*split_example(60, 60, genes=50))
-    >>> fig.axes[0].get_xlabel()
+    >>> mean_variance_plot(*split_example(60, 60, genes=50)).get_xlabel()
     'mean per gene'
     """
-    canvas, ax = axes_for(ax, 5.5, 4.2)
+    ax = axes_for(ax, 5.5, 4.2)
     for data, what, colour, line in (
         (real, "real", GREY, INK),
         (generated, "generated", COLOURS[5], COLOURS[5]),
     ):
-        mean, variance = _mean_and_variance(as_cells(data, what=what))
+        moments = _mean_and_variance(as_cells(data, what=what))
+        mean, variance = moments[:, np.isfinite(moments[0])]
         style = {"s": 5, "c": colour, "alpha": 0.3, "linewidths": 0, "rasterized": True}
         ax.scatter(10**mean, 10**variance, **style)
         if len(mean) >= 20:
@@ -283,7 +295,7 @@ def mean_variance_plot(
     hide_spines(ax)
     ax.grid(alpha=0.25)
     ax.legend(frameon=False, fontsize=9)
-    return canvas
+    return ax
 
 # %% ../../nbs/reporting/gene_plots.ipynb #f37a336e
 def correlation_triangle_plot(
@@ -292,13 +304,14 @@ def correlation_triangle_plot(
     genes: Sequence | None = None,
     labels_key: str | None = "cluster",
     ax: Axes | None = None,
-) -> Figure | Axes:
+) -> Axes:
     """Pearson correlations of genes in log1p units; real above, generated below the diagonal.
 
     Parameters
     ----------
     real, generated : AnnData, matrix or (matrix, labels).
-    genes : names, or indices where there are no names; None finds four markers for each label.
+    genes : names or symbols (indices where there are no names); None finds four markers for each
+        label.
     ax : where to draw; None makes a figure.
 
     Raises
@@ -308,12 +321,11 @@ def correlation_triangle_plot(
     Examples
     --------
     >>> from scgan_nb.data.examples import split_example
-    >>> fig = correlation_triangle_plot(*split_example(60, 60), ["LYZ", "CD74"])
-    >>> fig.axes[0].get_title()
+    >>> correlation_triangle_plot(*split_example(60, 60), ["LYZ", "CD74"]).get_title()
     'real above, generated below the diagonal'
     """
-    if genes is None:
-        genes = find_markers(real, labels_key, n=4)
+    symbols = _symbols(real, generated)
+    genes = find_markers(real, labels_key, n=4) if genes is None else _names_of(genes, symbols)
     upper, lower = (
         correlation_matrix(
             _logged_genes(as_cells(c, labels_key, what=what), genes, what), "pearson"
@@ -321,14 +333,14 @@ def correlation_triangle_plot(
         for c, what in ((real, "real"), (generated, "generated"))
     )
     k = len(genes)
-    canvas, ax = axes_for(ax, max(4.5, 2.2 + 0.2 * k), max(3.8, 1.6 + 0.2 * k))
-    _draw_triangles(ax, upper, lower, [str(gene) for gene in genes])
+    ax = axes_for(ax, max(4.5, 2.2 + 0.2 * k), max(3.8, 1.6 + 0.2 * k))
+    _draw_triangles(ax, upper, lower, [str(symbols.get(gene, gene)) for gene in genes])
     title = "real above, generated below the diagonal"
     agreement = _triangle_agreement(upper, lower)
     if np.isfinite(agreement):
         title += f"\nthe two triangles correlate at {agreement:.2f}"
     ax.set_title(title, fontsize=10)
-    return canvas
+    return ax
 
 # %% ../../nbs/reporting/gene_plots.ipynb #affd2007
 def _draw_triangles(ax: Axes, upper: np.ndarray, lower: np.ndarray, names: list[str]) -> None:
@@ -353,10 +365,38 @@ def _triangle_agreement(first: np.ndarray, second: np.ndarray) -> float:
         return np.nan
     return np.corrcoef(a, b)[0, 1]
 
+# %% ../../nbs/reporting/gene_plots.ipynb #79a91772
+def _most_different(xy: np.ndarray, wanted: int) -> list[int]:
+    """Up to `wanted` columns of `xy`, [2, genes], far off y = x, that leave room for names."""
+    chosen: list[int] = []
+    for i in np.argsort(-np.abs(xy[1] - xy[0]), kind="stable")[: 3 * wanted]:
+        apart = np.abs(xy[:, chosen] - xy[:, [i]])
+        if len(chosen) < wanted and not ((apart[1] < 0.05) & (apart[0] < 0.3)).any():
+            chosen.append(int(i))
+    return chosen
+
+
+def _name_most_different(
+    ax: Axes, xy: np.ndarray, genes: Sequence | None, symbols: dict[str, str], named: int
+) -> None:
+    """Write the names of up to `named` points of `xy`, [2, genes], that are far off y = x."""
+    from matplotlib.patheffects import withStroke
+
+    style = {"fontsize": 8, "color": INK, "textcoords": "offset points", "va": "center"}
+    style["path_effects"] = [withStroke(linewidth=2, foreground="white")]
+    for i in [] if genes is None else _most_different(xy, named):
+        x, y = xy[:, i]
+        side = {"xytext": (-5, 0), "ha": "right"} if y > x > 0.25 else {"xytext": (5, 0)}
+        ax.annotate(symbols.get(genes[i], genes[i]), (x, y), **style, **side)
+
 # %% ../../nbs/reporting/gene_plots.ipynb #1c688c33
 def zeros_plot(
-    real: CellData, generated: CellData, detected: csr_matrix | None = None, ax: Axes | None = None
-) -> Figure | Axes:
+    real: CellData,
+    generated: CellData,
+    detected: csr_matrix | None = None,
+    named: int = 5,
+    ax: Axes | None = None,
+) -> Axes:
     """Share of cells in which each gene is silent, generated against real.
 
     Parameters
@@ -364,18 +404,20 @@ def zeros_plot(
     real, generated : AnnData, matrix or (matrix, labels).
     detected : bool matrix [generated cells, genes], true where a gene counts as expressed, for
         generators whose zeros are merely small values; None: any value above 0.
+    named : write the names of so many genes, those that differ most.
     ax : where to draw; None makes a figure.
 
     Examples
     --------
     >>> from scgan_nb.data.examples import split_example
-    >>> zeros_plot(*split_example(60, 60, genes=50)).axes[0].get_title(loc="left")[:9]
+    >>> zeros_plot(*split_example(60, 60, genes=50)).get_title(loc="left")[:9]
     '50 genes;'
     """
-    expressed = as_cells(generated, what="generated").x if detected is None else detected
-    pair = (as_cells(real, what="real").x, expressed)
-    silent = [1 - np.asarray((x > 0).mean(axis=0)).ravel() for x in pair]
-    canvas, ax = axes_for(ax, 4.6, 4.4)
+    symbols = _symbols(real, generated)
+    real, generated = as_cells(real, what="real"), as_cells(generated, what="generated")
+    expressed = generated.x if detected is None else detected
+    silent = [1 - np.asarray((x > 0).mean(axis=0)).ravel() for x in (real.x, expressed)]
+    ax = axes_for(ax, 4.6, 4.4)
     ax.scatter(*silent, s=6, c=COLOURS[0], alpha=0.35, linewidths=0, rasterized=True)
     ax.plot([0, 1], [0, 1], color=INK, lw=1)
     ax.grid(alpha=0.25)
@@ -385,4 +427,5 @@ def zeros_plot(
     difference = np.abs(silent[0] - silent[1]).mean()
     title = f"{len(silent[0]):,} genes; mean difference {difference:.3f}"
     ax.set_title(title, fontsize=10, loc="left")
-    return canvas
+    _name_most_different(ax, np.array(silent), real.genes, symbols, named)
+    return ax

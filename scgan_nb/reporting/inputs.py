@@ -5,6 +5,7 @@
 # %% ../../nbs/reporting/inputs.ipynb #ae86c166
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from ..evaluation.detection import undo_log1p
 from ..evaluation.spaces import check_linear
 
 # %% auto #0
-__all__ = ['OpenedCells', 'open_cells', 'label_columns', 'is_marked_synthetic', 'real_cells_first']
+__all__ = ['OpenedCells', 'open_cells', 'label_columns', 'is_marked_synthetic', 'real_cells_first', 'title_for']
 
 # %% ../../nbs/reporting/inputs.ipynb #71733dd0
 class OpenedCells(NamedTuple):
@@ -326,3 +327,38 @@ def real_cells_first(holdout: Any, generated: Any, stacklevel: int = 2) -> tuple
         stacklevel=stacklevel,
     )
     return generated, holdout
+
+# %% ../../nbs/reporting/inputs.ipynb #20140478
+def _file_name(source: Any) -> str | None:
+    return Path(source).name if isinstance(source, (str, Path)) else None
+
+
+def _data_set(cells: Any) -> str | None:
+    """The input that the model of generated cells was trained on, without its folder."""
+    try:
+        experiment = json.loads(cells.uns["scgan_nb"]["parameters"])
+        return Path(experiment["input_ds"]["raw_input"]).name or None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def title_for(subject: str, generated: Any, holdout: Any, opened: Any = None) -> str:
+    """The title of a page on generated cells.
+
+    Parameters
+    ----------
+    subject : what the page does, with a word for cells that are not from a file.
+    generated, holdout : as given: paths are named.
+    opened : the generated cells, whose data set is named if they tell it.
+
+    Examples
+    --------
+    >>> title_for("Evaluation of {}", "runs/new.h5ad", "valid.h5ad")
+    'Evaluation of new.h5ad against valid.h5ad'
+    >>> title_for("Evaluation of {}", None, None)
+    'Evaluation of generated cells'
+    """
+    title = subject.format(_file_name(generated) or "generated cells")
+    against, data_set = _file_name(holdout), _data_set(opened)
+    title += f" against {against}" if against else ""
+    return f"{title} ({data_set})" if data_set and data_set not in title else title

@@ -27,6 +27,7 @@ from .report_plots import pairs_plot, roc_plot
 from .words import number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from scipy.sparse import csr_matrix
 
@@ -43,7 +44,7 @@ class PicturePlan:
     title: str
     caption: str
     alt: str
-    draw: Callable[[], Figure]
+    draw: Callable[[], Figure | Axes]
 
     def make(self) -> dict:
         """The picture as a dict, with its PNG."""
@@ -51,10 +52,10 @@ class PicturePlan:
         return {name: getattr(self, name) for name in fields} | {"png": png_of(self.draw())}
 
 
-def png_of(fig: Figure) -> bytes:
-    """A figure as PNG, 110 dots per inch."""
+def png_of(drawn: Figure | Axes) -> bytes:
+    """A figure, or that of axes, as PNG, 110 dots per inch."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=110)
+    drawn.figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
@@ -68,6 +69,14 @@ def take_rows(cells: Cells, rows: np.ndarray) -> Cells:
     """The rows of `cells`, with their labels."""
     labels = None if cells.labels is None else cells.labels[rows]
     return cells._replace(x=cells.x[rows], labels=labels)
+
+
+def _called_by_symbol(cells: Cells, symbols: dict[str, str]) -> Cells:
+    """Genes by their symbols, where each gene then has a name of its own."""
+    if cells.genes is None:
+        return cells
+    names = [symbols.get(gene, gene) for gene in cells.genes]
+    return cells._replace(genes=names) if len(set(names)) == len(names) else cells
 
 # %% ../../nbs/reporting/report_pictures.ipynb #888e52ad
 @dataclasses.dataclass
@@ -208,6 +217,7 @@ def report_pictures(
     rows = sample_rows(aligned.generated, most, seed)
     real = take_rows(aligned.holdout, sample_rows(aligned.holdout, most, seed))
     generated = take_rows(aligned.generated, rows)
+    real, generated = (_called_by_symbol(c, aligned.symbols) for c in (real, generated))
     cells = _Drawn(real, generated, rows, aligned.labels_key, seed)
     return [
         _map_plan(cells),

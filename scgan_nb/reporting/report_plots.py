@@ -17,6 +17,7 @@ from scgan_nb.reporting.figures import (
     GREY,
     INK,
     CellData,
+    all_labels,
     axes_for,
     hide_spines,
     new_figure,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['roc_plot', 'pairs_plot']
+__all__ = ['roc_plot', 'pairs_plot', 'composition_plot']
 
 # %% ../../nbs/reporting/report_plots.ipynb #240c0452
 def roc_plot(
@@ -35,7 +36,7 @@ def roc_plot(
     tpr: Sequence[float],
     tpr_positive_control: Sequence[float] | None = None,
     ax: Axes | None = None,
-) -> Figure | Axes:
+) -> Axes:
     """ROC curve of a classifier of real and generated cells.
 
     Parameters
@@ -47,11 +48,11 @@ def roc_plot(
 
     Examples
     --------
-    >>> ax = roc_plot([0, 0.5, 1], [0, 0.8, 1]).axes[0]
+    >>> ax = roc_plot([0, 0.5, 1], [0, 0.8, 1])
     >>> ax.get_legend().get_texts()[0].get_text()
     'generated cells, area 0.65'
     """
-    canvas, ax = axes_for(ax, 4.6, 4.2)
+    ax = axes_for(ax, 4.6, 4.2)
     ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=":")
     curves = (
         (tpr_positive_control, GREY, "other real cells"),
@@ -66,7 +67,7 @@ def roc_plot(
     ax.legend(frameon=False, fontsize=9, loc="lower right")
     ax.grid(alpha=0.25)
     hide_spines(ax)
-    return canvas
+    return ax
 
 # %% ../../nbs/reporting/report_plots.ipynb #2312f92e
 def _draw_pair(ax: Axes, real: np.ndarray, generated: np.ndarray, title: str, top: float) -> None:
@@ -132,3 +133,60 @@ def _pair_panels(x: np.ndarray, y: np.ndarray, titles: Sequence, names: tuple) -
         if i % columns == 0:
             ax.set_ylabel(f"{names[1]} cell", fontsize=8)
     return fig
+
+# %% ../../nbs/reporting/report_plots.ipynb #60cdb1c0
+def _draw_shares(ax: Axes, own: np.ndarray, labels: list[str], offset: float, style: dict) -> None:
+    """Bars for the shares of `labels` among the labels `own` of cells."""
+    numbers = np.array([(own == label).sum() for label in labels])
+    style = style | {"label": f"{style['label']} ({len(own):,} cells)"}
+    bars = ax.barh(np.arange(len(labels)) + offset, numbers / len(own), 0.38, **style)
+    ax.bar_label(bars, [f"{n:,}" for n in numbers], padding=3, fontsize=8, color=INK)
+
+# %% ../../nbs/reporting/report_plots.ipynb #f1367c7f
+def composition_plot(
+    real: CellData,
+    generated: CellData,
+    labels_key: str = "cluster",
+    log: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Share of each label among real and among generated cells, with the numbers of cells.
+
+    Parameters
+    ----------
+    real, generated : AnnData or (matrix, labels).
+    labels_key : column of `obs`.
+    log : logarithmic shares, for rare labels.
+    ax : where to draw; None makes a figure.
+
+    Raises
+    ------
+    ValueError if one of them has no labels.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> ax = composition_plot(*split_example(200, 100), "cell_type")
+    >>> ax.get_legend().get_texts()[1].get_text()
+    'generated (100 cells)'
+    """
+    sets = {
+        name: as_cells(cells, labels_key, what=name)
+        for name, cells in (("real", real), ("generated", generated))
+    }
+    for name, cells in sets.items():
+        if cells.labels is None:
+            raise ValueError(f"{name} has no labels; there is no column {labels_key!r} in obs")
+    labels = all_labels(*sets.values())
+    ax = axes_for(ax, 5.5, 1.2 + 0.42 * len(labels))
+    for (name, cells), colour, offset in zip(
+        sets.items(), (GREY, COLOURS[5]), (-0.2, 0.2), strict=True
+    ):
+        _draw_shares(ax, cells.labels, labels, offset, {"color": colour, "label": name})
+    ax.set_yticks(range(len(labels)), labels, fontsize=9)
+    ax.set(ylim=(len(labels) - 0.5, -0.5), xlabel="share of cells")
+    ax.set(**({"xscale": "log"} if log else {"xlim": (0, 1.15 * ax.dataLim.x1)}))
+    ax.legend(frameon=False, fontsize=9)
+    ax.grid(alpha=0.25, axis="x")
+    hide_spines(ax)
+    return ax

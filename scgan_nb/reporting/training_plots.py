@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .figures import COLOURS, hide_spines, new_figure
+from .figures import COLOURS, axes_for, hide_spines, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,30 +89,8 @@ def _draw_panel(ax: Axes, columns: dict, series: dict, names: list[str], title: 
     ax.grid(alpha=0.25)
     hide_spines(ax)
 
-# %% ../../nbs/reporting/training_plots.ipynb #b0a035a5
-def history_plot(history: dict | pd.DataFrame | Any) -> Figure:
-    """Training curves against the step.
-
-    Parameters
-    ----------
-    history : dict of name -> values, DataFrame, or a model with a `history`. Names: `step`, and any
-        of critic_loss, generator_loss, distance, gradient_penalty, learning_rate; other numeric
-        series get panels of their own.
-
-    Raises
-    ------
-    ValueError if there is nothing to draw.
-
-    Examples
-    --------
-    >>> fig = history_plot({"step": [1, 2, 3], "critic_loss": [0.5, 0.2, 0.1]})
-    >>> [ax.get_title(loc="left") for ax in fig.axes]
-    ['loss']
-    """
-    columns = _as_columns(history)
-    series = _numeric_series(columns)
-    if not series:
-        raise ValueError("the history is empty; train for at least one step before drawing it")
+# %% ../../nbs/reporting/training_plots.ipynb #3730f430
+def _all_panels(columns: dict, series: dict) -> Figure:
     panels = _panels_of(series)
     width = min(2, len(panels))
     rows = math.ceil(len(panels) / width)
@@ -123,3 +101,60 @@ def history_plot(history: dict | pd.DataFrame | Any) -> Figure:
     for ax in axes[len(panels) :]:
         ax.remove()
     return fig
+
+
+def _one_panel(series: dict, wanted: Sequence[str] | None) -> tuple[list[str], str]:
+    """Names of the wanted series (None: of the distance, or else of the first panel), title."""
+    if wanted is None:
+        panels = _panels_of(series)
+        return next((panel for panel in panels if "distance" in panel[0]), panels[0])
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    missing = [name for name in names if name not in series]
+    if missing or not 0 < len(names) <= 2:
+        raise ValueError(
+            f"one or two of {', '.join(series)} share a panel, got {', '.join(names) or 'none'}"
+        )
+    return names, " and ".join(name.replace("_", " ") for name in names)
+
+# %% ../../nbs/reporting/training_plots.ipynb #b0a035a5
+def history_plot(
+    history: dict | pd.DataFrame | Any,
+    series: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Figure | Axes:
+    """Training curves against the step.
+
+    Parameters
+    ----------
+    history : dict of name -> values, DataFrame, or a model with a `history`. Names: `step`, and any
+        of critic_loss, generator_loss, distance, gradient_penalty, learning_rate; other numeric
+        series get panels of their own.
+    series : draw these alone, at most two of them in one panel; None draws all.
+    ax : where to draw `series`, or for None the distance between real and generated cells.
+
+    Returns
+    -------
+    Figure of all panels; the axes where `series` or `ax` is given.
+
+    Raises
+    ------
+    ValueError if there is nothing to draw.
+
+    Examples
+    --------
+    >>> history = {"step": [1, 2, 3], "critic_loss": [0.5, 0.2, 0.1], "distance": [3, 2, 1]}
+    >>> [ax.get_title(loc="left") for ax in history_plot(history).axes]
+    ['loss', 'distance real - generated']
+    >>> history_plot(history, ["critic_loss"]).get_title(loc="left")
+    'critic loss'
+    """
+    columns = _as_columns(history)
+    known = _numeric_series(columns)
+    if not known:
+        raise ValueError("the history is empty; train for at least one step before drawing it")
+    if series is None and ax is None:
+        return _all_panels(columns, known)
+    names, title = _one_panel(known, series)
+    ax = axes_for(ax, 5.5, 2.5)
+    _draw_panel(ax, columns, known, names, title)
+    return ax

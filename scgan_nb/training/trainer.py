@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from scgan_nb.models.losses import Update
 
 # %% auto #0
-__all__ = ['STOP_SIGNALS', 'BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'numbers_of', 'add_validation', 'is_best',
-           'validations_without_improvement', 'finite_losses', 'add_losses', 'CheckpointWriter', 'steps_per_call',
-           'StepTimer', 'Call', 'rates_of_steps', 'batches_from', 'call_steps', 'call_with_details', 'SummaryLog',
-           'Training', 'is_due', 'checked_losses', 'record_losses', 'agree', 'train_until', 'lacks_libdevice',
-           'Trainer']
+__all__ = ['STOP_SIGNALS', 'BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'findings_of', 'add_validation',
+           'is_best', 'validations_without_improvement', 'finite_losses', 'add_losses', 'CheckpointWriter',
+           'steps_per_call', 'StepTimer', 'Call', 'rates_of_steps', 'batches_from', 'call_steps', 'call_with_details',
+           'SummaryLog', 'Training', 'is_due', 'checked_losses', 'record_losses', 'agree', 'train_until',
+           'lacks_libdevice', 'Trainer']
 
 # %% ../../nbs/training/trainer.ipynb #57e6c960
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -82,14 +82,18 @@ def finish_step_first(trainer: Trainer) -> Iterator[None]:
             signal.signal(number, handler)
 
 # %% ../../nbs/training/trainer.ipynb #e1a2f0af
-def numbers_of(functions: Sequence[Callable], trainer: Trainer) -> dict[str, float]:
-    """Call functions with the trainer; returns the numbers of those that return a dict."""
-    found: dict[str, float] = {}
-    for function in functions:
-        numbers = function(trainer)
-        if isinstance(numbers, dict):
-            found |= numbers
-    return found
+def findings_of(
+    functions: Sequence[Callable], trainer: Trainer
+) -> tuple[dict[str, float], list[Path]]:
+    """Call functions with the trainer.
+
+    Returns
+    -------
+    The numbers of those that return a dict, and the pictures (paths of .png) of others.
+    """
+    results = [function(trainer) for function in functions]
+    numbers = {k: v for result in results if isinstance(result, dict) for k, v in result.items()}
+    return numbers, [r for r in results if isinstance(r, Path) and r.suffix == ".png"]
 
 
 def add_validation(history: dict[str, list], step: int, numbers: dict[str, float]) -> None:
@@ -338,12 +342,18 @@ class SummaryLog:
         if self._writer:
             write_summaries(self._writer, gan, call.updates, call.real, call.rate, step)
 
-    def add_validation(self, numbers: dict[str, float], step: int) -> None:
-        """Write the numbers of a validation."""
-        if self._writer and numbers:
+    def add_validation(
+        self, numbers: dict[str, float], step: int, pictures: Sequence[Path] = ()
+    ) -> None:
+        """Write the numbers and pictures of a validation; a picture is called as its folder."""
+        if self._writer and (numbers or pictures):
             with self._writer.as_default(step=step):
                 for name, value in numbers.items():
                     tf.summary.scalar(f"validation/{name}", value)
+                for path in pictures:
+                    picture = tf.io.decode_png(path.read_bytes(), channels=3)
+                    tf.summary.image(path.parent.name, picture[tf.newaxis])
+            self._writer.flush()
 
     def close(self) -> None:
         """Write what is left."""
@@ -496,8 +506,8 @@ class _Loop(_Calls):
     def validate(self) -> None:
         """Validate, and see whether patience is over."""
         trainer, patience = self.trainer, self.settings.early_stop
-        found = trainer.validate()
-        self.summaries.add_validation(found, trainer.step)
+        found, pictures = trainer.validate()
+        self.summaries.add_validation(found, trainer.step, pictures)
         if "score" in found and patience:
             scores = trainer.history["validation/score"]
             self.is_patient = validations_without_improvement(scores) < patience
@@ -626,7 +636,7 @@ class Trainer(_OnDevices):
     batches : a `batches.MemoryBatches`, or anything with `batch_size` and `dataset(start, group)`.
     settings : a `parameters.TrainingParams`.
     shares : share of each label among the training cells [clusters]; None for scGAN.
-    on_validation : functions called with the trainer at each validation; see `numbers_of`.
+    on_validation : functions called with the trainer at each validation; see `findings_of`.
     name : text in front of the progress bar.
     """
 
@@ -657,11 +667,11 @@ class Trainer(_OnDevices):
         for function in self.at_end:
             function(self)
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> tuple[dict[str, float], list[Path]]:
         """Call the functions of `on_validation`, record their numbers, keep the best weights."""
-        found = numbers_of(self.on_validation, self)
+        found, pictures = findings_of(self.on_validation, self)
         if found:
             add_validation(self.history, self.step, found)
         if self.job and "score" in found and is_best(self.history["validation/score"]):
             self.save_best(float(found["score"]))
-        return found
+        return found, pictures

@@ -287,13 +287,13 @@ class Monitor:
         return _monitored(self, trainer)
 
 # %% ../../nbs/workflow/callbacks.ipynb #abb2b1ac
-MAP_CELLS = 2_000
+MAP_CELLS = 1_000
 
 
 class TsnePictures:
     """Pictures of validation and generated cells while a model trains; a callback.
 
-    Writes `<job>/TSNE/step_<n>.png`.
+    Writes `<job>/TSNE/step_<n>.png`, which a training shows in TensorBoard as well.
 
     Parameters
     ----------
