@@ -232,9 +232,9 @@ def test_the_headline_orders_generators_and_faults_on_three_sets():
 def test_clean_cells_are_never_accused_and_a_memoriser_at_5_percent_is_caught():
     """Twenty splits of PBMC 3k, 900 cells a part, the 1,000 most abundant genes.
 
-    The memoriser hands out real cells of which one in twenty is a training cell, as it is or with a
-    fifth of its molecules lost. Accused is what the report's first screen accuses: a sign of copies,
-    or one of the metrics on copies as the main fault.
+    The memoriser hands out real cells of which one in twenty is a training cell, as it is or with
+    a fifth of its molecules lost. Accused is what the report's first screen accuses: a sign of
+    copies, or one of the metrics on copies as the main fault.
     """
     from types import SimpleNamespace
 
