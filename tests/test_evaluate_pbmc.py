@@ -227,3 +227,39 @@ def test_the_headline_orders_generators_and_faults_on_three_sets():
         assert score["real"] >= 97 and score["near"] >= 85, (name, score)
         assert max(score["copula"], score["independent"]) < 75, (name, score)
         assert all(score[fault] <= score["real"] - 5 for fault in FAULTS), (name, score)
+
+
+def test_clean_cells_are_never_accused_and_a_memoriser_at_5_percent_is_caught():
+    """Twenty splits of PBMC 3k, 900 cells a part, the 1,000 most abundant genes.
+
+    The memoriser hands out real cells of which one in twenty is a training cell, as it is or with
+    a fifth of its molecules lost. Accused is what the report's first screen accuses: a sign of
+    copies, or one of the metrics on copies as the main fault.
+    """
+    from types import SimpleNamespace
+
+    from scgan_nb.data.datasets import pbmc3k
+    from scgan_nb.evaluation.evaluate import compute_metrics_of
+    from scgan_nb.evaluation.headline import QUESTIONS, main_fault
+    from scgan_nb.reporting.report_page import signs_of_copies
+
+    cells = pbmc3k()
+    totals = np.asarray(cells.X.sum(axis=0)).ravel()
+    cells = cells[:, np.sort(np.argsort(-totals)[:1000])].copy()
+    options = QUICK | {"n": 300, "only": QUESTIONS["new"], "fit_on": "holdout"}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        parts = np.array_split(rng.permutation(cells.n_obs), 3)
+        clean, holdout, train = (cells[np.sort(rows)].copy() for rows in parts)
+        rows = rng.choice(train.n_obs, clean.n_obs // 20, replace=False)
+        copies = train.X[rows].toarray().astype(int)
+        generators = {"clean": clean}
+        for name, x in {"copies": copies, "thinned": rng.binomial(copies, 0.8)}.items():
+            generators[name] = clean.copy()
+            rest = clean.X[len(rows) :]
+            generators[name].X = sp.vstack([sp.csr_matrix(x), rest], "csr").astype("float32")
+        found = compute_metrics_of(holdout, generators, train, seed=seed, **options)
+        for name, metrics in found.items():
+            signs = signs_of_copies(SimpleNamespace(metrics=metrics))
+            accused = bool(signs) or main_fault(metrics) is not None
+            assert accused == (name != "clean"), (seed, name, signs)
