@@ -344,6 +344,7 @@ def test_classifiers_of_counts_need_counts_on_both_sides():
     from scgan_nb.evaluation.evaluate import compute_metrics
 
     holdout, generated = split_example(120, 60, genes=100)
+    depths = np.asarray(holdout.X.sum(axis=1)).ravel()
     for cells in (holdout, generated):
         cells.layers["counts"] = cells.X.copy()
         x = cells.X.toarray()
@@ -359,6 +360,47 @@ def test_classifiers_of_counts_need_counts_on_both_sides():
     without = compute_metrics(holdout, generated, **options)
     assert "integer counts" in without["rf_auroc_counts"].note
     assert without["rf_auroc_genes"].value == found["rf_auroc_genes"].value
+    holdout.obs["n_counts"] = depths  # from which the counts can be made
+    again = compute_metrics(holdout, generated, **options)
+    for name in names:
+        assert again[name].value == found[name].value or name == "library_size"
+    generated.obs["n_counts"] = np.asarray(generated.layers["counts"].sum(axis=1)).ravel()
+    del generated.layers["counts"]
+    again = compute_metrics(holdout, generated, **options)
+    assert again["rf_auroc_counts"].value == found["rf_auroc_counts"].value
+
+
+def test_the_strongest_classifier_is_chosen_among_counts_and_profiles():
+    """Doubled counts have real profiles; the positive control makes the same choice."""
+    from scgan_nb.data.examples import split_example
+    from scgan_nb.evaluation.detectors import DETECTORS, PROFILE_DETECTORS
+    from scgan_nb.evaluation.evaluate import compute_metrics
+    from scgan_nb.reporting.report_page import _strongest_sentence
+
+    holdout, generated = split_example(240, 120, genes=150)
+    generated.X = 2 * generated.X
+    names = ["strongest_auroc", *DETECTORS]
+    options = {"labels_key": "cell_type", "only": names, "repeats": 3, "trees": 20, "n_jobs": 1}
+    found = compute_metrics(holdout, generated, **options)
+    strongest = found["strongest_auroc"]
+    alone = strongest.details["alone"]
+    assert strongest.value == alone["counts"]["value"] > 0.9 > 0.65 > alone["profiles"]["value"]
+    assert strongest.details["classifier"] in ("rf_auroc_counts", "hgb_auroc_counts")
+    means = [found[name].positive_control for name in DETECTORS]
+    assert strongest.positive_control >= max(means)
+    controls = [part["positive_control"] for part in alone.values()]
+    assert strongest.positive_control >= max(controls) and max(controls) >= max(means)
+    assert strongest.details["measured_on"] == "counts and profiles"
+    sentence = _strongest_sentence(strongest)
+    assert "of counts and profiles" in sentence and "on counts" in sentence
+    depths = np.asarray(generated.X.sum(axis=1)).ravel()
+    constant = generated.copy()  # as a library-size layer leaves them
+    constant.X = constant.X.multiply(20_000 / depths[:, None]).tocsr()
+    constant.layers["counts"] = constant.X.copy()
+    constant.layers["counts"].data = np.rint(constant.X.data)
+    profiles = compute_metrics(holdout, constant, **options)["strongest_auroc"].details
+    assert set(profiles["areas"]) == set(PROFILE_DETECTORS) and "counts" not in profiles["alone"]
+    assert profiles["measured_on"] == "profiles"
 
 
 def test_files_of_one_name_are_trainings(tmp_path, monkeypatch):

@@ -257,8 +257,13 @@ def _units_note(holdout: Cells, generated: Cells) -> str:
 # %% ../../nbs/evaluation/alignment.ipynb #5b84a386
 def _counts_of_both(*sets: tuple) -> tuple | None:
     "Integer counts of each (what the caller gave, Cells), or None if one set has none."
-    counts = tuple(integer_counts(original, cells) for original, cells in sets)
-    return None if any(x is None for x in counts) else counts
+    counts = []
+    for original, cells in sets:
+        found = integer_counts(original, cells)
+        if found is None:
+            return None
+        counts.append(found)
+    return tuple(counts)
 
 # %% ../../nbs/evaluation/alignment.ipynb #717ff406
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol")
