@@ -236,8 +236,9 @@ def _remove_shared_cells(train: Cells, holdout: Cells) -> tuple[Cells, np.ndarra
 # %% ../../nbs/evaluation/alignment.ipynb #7a3e8cef
 def _holdout_totals(original: Any, holdout: Cells) -> np.ndarray | None:
     "Library sizes of the held-out cells in counts [cells], if known."
-    if has_integer_values(holdout.x):
-        return np.asarray(holdout.x.sum(1)).ravel()
+    counts = integer_counts(original, holdout)
+    if counts is not None:
+        return np.asarray(counts.sum(1)).ravel()
     if hasattr(original, "obs") and "n_counts" in original.obs:
         return np.asarray(original.obs["n_counts"], float)
     return None

@@ -183,7 +183,7 @@ def detect_genes(original: Any, generated: Cells, holdout: Cells) -> Detection:
     Parameters
     ----------
     original : AnnData or other
-        What the caller gave as generated cells; its layer "counts" is used if it exists.
+        What the caller gave as generated cells, see `integer_counts`.
     generated, holdout : Cells [cells, genes]
         The same cells as `original`, and held-out cells, over the same genes.
 
@@ -196,10 +196,7 @@ def detect_genes(original: Any, generated: Cells, holdout: Cells) -> Detection:
     """
     import scipy.sparse as sp
 
-    if hasattr(original, "layers") and "counts" in original.layers:
-        counts = sp.csr_matrix(original.layers["counts"])
-    else:
-        counts = generated.x if has_integer_values(generated.x) else None
+    counts = integer_counts(original, generated)
     if counts is not None:
         rule = "A gene is expressed in a generated cell if its integer count is above 0."
         return Detection(counts > 0, rule, np.asarray(counts.sum(axis=1)).ravel())
