@@ -370,6 +370,30 @@ def test_classifiers_of_counts_need_counts_on_both_sides():
     assert again["rf_auroc_counts"].value == found["rf_auroc_counts"].value
 
 
+def test_processed_cells_are_judged_on_counts():
+    """Held-out cells of a model are scaled; their counts come from `n_counts`, exactly."""
+    from scgan_nb.data.preprocessing import InputDs, preprocess
+    from scgan_nb.evaluation.detection import integer_counts
+    from scgan_nb.evaluation.evaluate import compute_metrics
+    from scgan_nb.evaluation.spaces import as_cells
+
+    raw = pbmc_example(300, 200)
+    settings = InputDs(raw_input="pbmc", labels_key="cell_type", split={"valid_cells": 100})
+    cells, _ = preprocess(raw, settings)
+    same = raw[cells.obs_names, cells.var_names]
+    assert abs(integer_counts(cells, as_cells(cells)) - same.X).max() == 0
+    some = cells[:, ::3].copy()  # genes left out after scaling, in another order
+    some = some[:, ::-1].copy()
+    assert abs(integer_counts(some, as_cells(some)) - same[:, some.var_names].X).max() == 0
+    valid = cells[(cells.obs["split"] == "valid").to_numpy()].copy()
+    train = same[(cells.obs["split"] == "train").to_numpy()]
+    names = ["strongest_auroc", "rf_auroc_counts", "hgb_auroc_counts", "library_size"]
+    options = {"only": names, "repeats": 2, "trees": 10, "n_jobs": 1, "labels_key": None}
+    found = compute_metrics(valid, train, **options)
+    assert all(found[name].value is not None for name in names)
+    assert found["strongest_auroc"].details["measured_on"] == "counts and profiles"
+
+
 def test_the_strongest_classifier_is_chosen_among_counts_and_profiles():
     """Doubled counts have real profiles; the positive control makes the same choice."""
     from scgan_nb.data.examples import split_example
