@@ -344,6 +344,7 @@ def test_classifiers_of_counts_need_counts_on_both_sides():
     from scgan_nb.evaluation.evaluate import compute_metrics
 
     holdout, generated = split_example(120, 60, genes=100)
+    depths = np.asarray(holdout.X.sum(axis=1)).ravel()
     for cells in (holdout, generated):
         cells.layers["counts"] = cells.X.copy()
         x = cells.X.toarray()
@@ -359,6 +360,71 @@ def test_classifiers_of_counts_need_counts_on_both_sides():
     without = compute_metrics(holdout, generated, **options)
     assert "integer counts" in without["rf_auroc_counts"].note
     assert without["rf_auroc_genes"].value == found["rf_auroc_genes"].value
+    holdout.obs["n_counts"] = depths  # from which the counts can be made
+    again = compute_metrics(holdout, generated, **options)
+    for name in names:
+        assert again[name].to_dict() == found[name].to_dict()
+    generated.obs["n_counts"] = np.asarray(generated.layers["counts"].sum(axis=1)).ravel()
+    del generated.layers["counts"]
+    again = compute_metrics(holdout, generated, **options)
+    assert again["rf_auroc_counts"].value == found["rf_auroc_counts"].value
+
+
+def test_processed_cells_are_judged_on_counts():
+    """Held-out cells of a model are scaled; their counts come from `n_counts`, exactly."""
+    from scgan_nb.data.preprocessing import InputDs, preprocess
+    from scgan_nb.evaluation.detection import integer_counts
+    from scgan_nb.evaluation.evaluate import compute_metrics
+    from scgan_nb.evaluation.spaces import as_cells
+
+    raw = pbmc_example(300, 200)
+    settings = InputDs(raw_input="pbmc", labels_key="cell_type", split={"valid_cells": 100})
+    cells, _ = preprocess(raw, settings)
+    same = raw[cells.obs_names, cells.var_names]
+    assert abs(integer_counts(cells, as_cells(cells)) - same.X).max() == 0
+    some = cells[:, ::3].copy()  # genes left out after scaling, in another order
+    some = some[:, ::-1].copy()
+    assert abs(integer_counts(some, as_cells(some)) - same[:, some.var_names].X).max() == 0
+    valid = cells[(cells.obs["split"] == "valid").to_numpy()].copy()
+    train = same[(cells.obs["split"] == "train").to_numpy()]
+    names = ["strongest_auroc", "rf_auroc_counts", "hgb_auroc_counts", "library_size"]
+    options = {"only": names, "repeats": 2, "trees": 10, "n_jobs": 1, "labels_key": None}
+    found = compute_metrics(valid, train, **options)
+    assert all(found[name].value is not None for name in names)
+    assert found["strongest_auroc"].details["measured_on"] == "counts and profiles"
+
+
+def test_the_strongest_classifier_is_chosen_among_counts_and_profiles():
+    """Doubled counts have real profiles; the positive control makes the same choice."""
+    from scgan_nb.data.examples import split_example
+    from scgan_nb.evaluation.detectors import DETECTORS, PROFILE_DETECTORS
+    from scgan_nb.evaluation.evaluate import compute_metrics
+    from scgan_nb.reporting.report_page import _strongest_sentence
+
+    holdout, generated = split_example(240, 120, genes=150)
+    generated.X = 2 * generated.X
+    names = ["strongest_auroc", *DETECTORS]
+    options = {"labels_key": "cell_type", "only": names, "repeats": 3, "trees": 20, "n_jobs": 1}
+    found = compute_metrics(holdout, generated, **options)
+    strongest = found["strongest_auroc"]
+    alone = strongest.details["alone"]
+    assert strongest.value == alone["counts"]["value"] > 0.9 > 0.65 > alone["profiles"]["value"]
+    assert strongest.details["classifier"] in ("rf_auroc_counts", "hgb_auroc_counts")
+    means = [found[name].positive_control for name in DETECTORS]
+    assert strongest.positive_control >= max(means)
+    controls = [part["positive_control"] for part in alone.values()]
+    assert strongest.positive_control >= max(controls) and max(controls) >= max(means)
+    assert strongest.details["measured_on"] == "counts and profiles"
+    sentence = _strongest_sentence(strongest)
+    assert "of counts and profiles" in sentence and "on counts" in sentence
+    depths = np.asarray(generated.X.sum(axis=1)).ravel()
+    constant = generated.copy()  # as a library-size layer leaves them
+    constant.X = constant.X.multiply(20_000 / depths[:, None]).tocsr()
+    constant.layers["counts"] = constant.X.copy()
+    constant.layers["counts"].data = np.rint(constant.X.data)
+    profiles = compute_metrics(holdout, constant, **options)["strongest_auroc"].details
+    assert set(profiles["areas"]) == set(PROFILE_DETECTORS) and "counts" not in profiles["alone"]
+    assert profiles["measured_on"] == "profiles"
 
 
 def test_files_of_one_name_are_trainings(tmp_path, monkeypatch):

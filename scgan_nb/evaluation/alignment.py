@@ -236,8 +236,9 @@ def _remove_shared_cells(train: Cells, holdout: Cells) -> tuple[Cells, np.ndarra
 # %% ../../nbs/evaluation/alignment.ipynb #7a3e8cef
 def _holdout_totals(original: Any, holdout: Cells) -> np.ndarray | None:
     "Library sizes of the held-out cells in counts [cells], if known."
-    if has_integer_values(holdout.x):
-        return np.asarray(holdout.x.sum(1)).ravel()
+    counts = integer_counts(original, holdout)
+    if counts is not None:
+        return np.asarray(counts.sum(1)).ravel()
     if hasattr(original, "obs") and "n_counts" in original.obs:
         return np.asarray(original.obs["n_counts"], float)
     return None
@@ -257,8 +258,13 @@ def _units_note(holdout: Cells, generated: Cells) -> str:
 # %% ../../nbs/evaluation/alignment.ipynb #5b84a386
 def _counts_of_both(*sets: tuple) -> tuple | None:
     "Integer counts of each (what the caller gave, Cells), or None if one set has none."
-    counts = tuple(integer_counts(original, cells) for original, cells in sets)
-    return None if any(x is None for x in counts) else counts
+    counts = []
+    for original, cells in sets:
+        found = integer_counts(original, cells)
+        if found is None:
+            return None
+        counts.append(found)
+    return tuple(counts)
 
 # %% ../../nbs/evaluation/alignment.ipynb #717ff406
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol")

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.labels import LABEL_COLUMNS, labels_from_column, plan_labels
 from ..data.readers import read
 from ..data.validation import ReadError
-from .detection import undo_log1p
+from .detection import undo_log1p, unscaled_counts
 from .spaces import Space, check_linear
 
 if TYPE_CHECKING:
@@ -26,21 +26,6 @@ if TYPE_CHECKING:
 __all__ = ['counts_of', 'resample', 'negative_binomial_moments', 'independent_nb', 'gaussian_copula', 'read_generated']
 
 # %% ../../nbs/evaluation/baselines.ipynb #d52fd1a6
-def _unscaled(cells):
-    """Counts, CSR float32, of scaled `cells` with their library sizes in `obs["n_counts"]`."""
-    import scipy.sparse as sp
-
-    sums = np.asarray(cells.X.sum(axis=1, dtype=np.float64)).ravel()
-    scale = cells.obs["n_counts"].to_numpy(np.float64) / np.maximum(sums, 1e-12)
-    counts = sp.csr_matrix(sp.diags(scale) @ cells.X.astype(np.float64))
-    if np.abs(counts.data - np.rint(counts.data)).max(initial=0) > 0.01:
-        raise ReadError(
-            "obs['n_counts'] does not turn the values back into whole numbers; "
-            "give raw counts, in X or in layers['counts']"
-        )
-    return sp.csr_matrix(np.rint(counts), dtype=np.float32)
-
-
 def counts_of(adata: AnnData) -> AnnData:
     """Raw counts of real cells.
 
@@ -70,7 +55,13 @@ def counts_of(adata: AnnData) -> AnnData:
         if "n_counts" not in adata.obs or "counts" in adata.layers:
             raise
     cells = read(adata, layer="X", check=False)
-    cells.X = _unscaled(cells)
+    counts = unscaled_counts(cells.X, cells.obs["n_counts"].to_numpy())
+    if counts is None:
+        raise ReadError(
+            "obs['n_counts'] does not turn the values back into whole numbers; "
+            "give raw counts, in X or in layers['counts']"
+        )
+    cells.X = counts
     return cells
 
 # %% ../../nbs/evaluation/baselines.ipynb #d84e0764

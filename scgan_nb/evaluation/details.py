@@ -9,7 +9,14 @@ import numpy as np
 from natsort import natsorted
 
 from .cell_sets import CellSet, label_shares
-from .detectors import DETECTORS, PANEL, smallest_difference, strongest_of_panel
+from scgan_nb.evaluation.detectors import (
+    COUNT_DETECTORS,
+    DETECTORS,
+    PANEL,
+    PROFILE_DETECTORS,
+    smallest_difference,
+    strongest_of_panel,
+)
 from .distributions import gene_ks, variance_gaps
 from .membership import MOST_RELEASED
 from .metric_table import measured_on, metrics_with
@@ -52,18 +59,21 @@ def roc_details(results: DrawResults, trees: int) -> dict:
 
 # %% ../../nbs/evaluation/details.ipynb #b33788ec
 def strongest_details(results: DrawResults, n: int) -> dict:
-    """The classifier that was the strongest in most draws, the panel, `smallest_difference(n)`.
+    """The classifier that was the strongest on average, the panel, `smallest_difference(n)`.
 
     Returns
     -------
-    dict: classifier (metric name), areas (metric -> mean), smallest_difference, panel (metric ->
-    {value, positive_control}), strongest_of_panel (metric name or None).
+    dict: classifier (metric name), areas (metric -> mean, of those that decide),
+    smallest_difference, panel (metric -> {value, positive_control}), strongest_of_panel (metric
+    name or None), alone ("profiles" and "counts" -> {classifier, value, positive_control}, the
+    largest area of each draw among the classifiers of these alone; without counts no "counts").
 
     Examples
     --------
-    >>> draws = [{"rf_auroc": 0.6, "hgb_auroc_genes": 0.7}]
-    >>> strongest_details(DrawResults(draws, draws, []), 200)["classifier"]
-    'hgb_auroc_genes'
+    >>> draws = [{"rf_auroc": 0.6, "hgb_auroc_genes": 0.7, "strongest_on_profiles": 0.7}]
+    >>> found = strongest_details(DrawResults(draws, draws, []), 200)
+    >>> found["classifier"], found["alone"]["profiles"]["value"], "counts" in found["alone"]
+    ('hgb_auroc_genes', 0.7, False)
     """
     areas = {name: mean_of(results.values, name) for name in PANEL}
     controls = {name: mean_of(results.positive_controls, name) for name in PANEL}
@@ -76,7 +86,22 @@ def strongest_details(results: DrawResults, n: int) -> dict:
         "smallest_difference": smallest_difference(n),
         "panel": {k: {"value": known[k], "positive_control": x} for k, x in controls.items()},
         "strongest_of_panel": strongest_of_panel(known, controls),
+        "alone": _strongest_alone(results, known),
     }
+
+
+def _strongest_alone(results: DrawResults, areas: dict[str, float]) -> dict[str, dict]:
+    """The strongest classifier of profiles, and of counts where these are known."""
+    found = {}
+    for kind, names in (("profiles", PROFILE_DETECTORS), ("counts", COUNT_DETECTORS)):
+        value = mean_of(results.values, f"strongest_on_{kind}")
+        if value is not None:
+            found[kind] = {
+                "classifier": max((k for k in names if k in areas), key=areas.__getitem__),
+                "value": value,
+                "positive_control": mean_of(results.positive_controls, f"strongest_on_{kind}"),
+            }
+    return found
 
 # %% ../../nbs/evaluation/details.ipynb #7eda82fb
 def worst_label(metric: Metric) -> dict | None:
@@ -258,6 +283,12 @@ def duplicate_details(plan: EvaluationPlan) -> dict:
     }
 
 # %% ../../nbs/evaluation/details.ipynb #435874d3
+def _measured_on(name: str, plan: EvaluationPlan) -> str:
+    "`measured_on`; classifiers see no counts where `prepare` has left them out."
+    sets = plan.holdout if name == "strongest_auroc" else plan.aligned
+    return measured_on(name, sets.counts is not None)
+
+
 def _gene_details(found: dict[str, Metric], plan: EvaluationPlan) -> dict[str, list[dict]]:
     "`gene_details` of the metrics in `found`, with genes by symbol where these are known."
     wanted = [name for name in ("worst_gene", "gene_variance") if name in found]
@@ -292,7 +323,7 @@ def add_details(found: dict[str, Metric], results: DrawResults, plan: Evaluation
         curves = roc_details(results, plan.context.trees)
         has_value["rf_auroc"].details |= curves
     for name, metric in has_value.items():
-        metric.details["measured_on"] = measured_on(name, plan.aligned.counts is not None)
+        metric.details["measured_on"] = _measured_on(name, plan)
     if "rf_auroc_genes" in has_value:
         forest = has_value["rf_auroc_genes"]
         forest.details["worst_label"] = worst_label(forest)

@@ -13,7 +13,7 @@ import numpy as np
 from .spaces import Cells
 
 # %% auto #0
-__all__ = ['undo_log1p', 'has_integer_values', 'integer_counts', 'Detection', 'typical_depth', 'detect_genes']
+__all__ = ['undo_log1p', 'has_integer_values', 'unscaled_counts', 'integer_counts', 'Detection', 'typical_depth', 'detect_genes']
 
 # %% ../../nbs/evaluation/detection.ipynb #daa2f9ae
 def undo_log1p(x: Any) -> Any:
@@ -54,14 +54,51 @@ def has_integer_values(x: Any) -> bool:
     """
     return bool((x.data[:100_000] % 1 == 0).all())
 
+# %% ../../nbs/evaluation/detection.ipynb #79ec8629
+def unscaled_counts(x: Any, totals: np.ndarray) -> Any:
+    """Integer counts of cells that were scaled to a common library size.
+
+    Parameters
+    ----------
+    x : dense or sparse float [cells, genes]
+        Scaled values; genes may have been left out after scaling.
+    totals : float [cells]
+        Library sizes in counts before scaling.
+
+    Returns
+    -------
+    CSR float32 [cells, genes]; None if a value is further than 0.01 from a whole number.
+
+    Examples
+    --------
+    >>> unscaled_counts(np.array([[5.0, 15.0], [20.0, 0.0]]), np.array([4, 1])).toarray().tolist()
+    [[1.0, 3.0], [1.0, 0.0]]
+    >>> unscaled_counts(np.array([[5.0, 15.0], [20.0, 0.0]]), np.array([5, 1]))
+    """
+    import scipy.sparse as sp
+
+    x, totals = sp.csr_matrix(x), np.asarray(totals, np.float64)
+    sums = np.asarray(x.sum(axis=1, dtype=np.float64)).ravel()
+    filled = np.flatnonzero(np.diff(x.indptr))
+    least = np.minimum.reduceat(x.data, x.indptr[filled]) if len(filled) else np.ones(1)
+    size = np.median(totals[filled] * least) if len(filled) else 1.0
+    for scale in (totals / np.maximum(sums, 1e-12), totals / max(size, 1e-12)):
+        counts = x.data * np.repeat(scale, np.diff(x.indptr))
+        whole = np.rint(counts)
+        if np.abs(counts - whole).max(initial=0) <= 0.01:
+            return sp.csr_matrix((whole.astype(np.float32), x.indices, x.indptr), x.shape)
+    return None
+
 # %% ../../nbs/evaluation/detection.ipynb #4ade68c7
 def integer_counts(original: Any, cells: Cells) -> Any:
-    """Integer counts of `cells`: the layer "counts" of what the caller gave, or the cells' values.
+    """Integer counts of `cells`: a layer "counts", the values themselves, or scaled values undone.
 
     Parameters
     ----------
     original : AnnData or other
-        What the caller gave, the same cells in the same order, with all genes of `cells`.
+        What the caller gave, the same cells in the same order, with all genes of `cells`. Its
+        `layers["counts"]` come first, then the values of `cells`, then X with `obs["n_counts"]`
+        (see `unscaled_counts`).
     cells : Cells [cells, genes]
 
     Returns
@@ -77,17 +114,29 @@ def integer_counts(original: Any, cells: Cells) -> Any:
     [[2.0, 1.0]]
     >>> integer_counts(None, Cells(sp.csr_matrix([[0.5, 0.25]])))
     """
-    import scipy.sparse as sp
-
     if "counts" in getattr(original, "layers", {}):
-        counts = original.layers["counts"]
-        named = cells.genes is not None and set(cells.genes) <= set(map(str, original.var_names))
-        if named and len(cells.genes) == cells.x.shape[1]:
-            counts = counts[:, original.var_names.astype(str).get_indexer(cells.genes)]
-        counts = sp.csr_matrix(counts)
+        counts = _of_genes(original.layers["counts"], original, cells)
         if counts.shape == cells.x.shape and has_integer_values(counts):
             return counts
-    return cells.x if has_integer_values(cells.x) else None
+    if has_integer_values(cells.x):
+        return cells.x
+    if "n_counts" not in getattr(original, "obs", {}) or original.X is None:
+        return None
+    counts = unscaled_counts(original.X, original.obs["n_counts"].to_numpy())
+    if counts is not None:
+        counts = _of_genes(counts, original, cells)
+    return counts if counts is not None and counts.shape == cells.x.shape else None
+
+
+def _of_genes(x: Any, original: Any, cells: Cells) -> Any:
+    "Columns of `x`, values of all genes of `original`, for the genes of `cells`, as CSR."
+    import scipy.sparse as sp
+
+    names = original.var_names.astype(str)
+    named = cells.genes is not None and set(cells.genes) <= set(names)
+    if named and len(cells.genes) == cells.x.shape[1]:
+        x = x[:, names.get_indexer(cells.genes)]
+    return sp.csr_matrix(x)
 
 # %% ../../nbs/evaluation/detection.ipynb #e9e4d512
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +183,7 @@ def detect_genes(original: Any, generated: Cells, holdout: Cells) -> Detection:
     Parameters
     ----------
     original : AnnData or other
-        What the caller gave as generated cells; its layer "counts" is used if it exists.
+        What the caller gave as generated cells, see `integer_counts`.
     generated, holdout : Cells [cells, genes]
         The same cells as `original`, and held-out cells, over the same genes.
 
@@ -147,10 +196,7 @@ def detect_genes(original: Any, generated: Cells, holdout: Cells) -> Detection:
     """
     import scipy.sparse as sp
 
-    if hasattr(original, "layers") and "counts" in original.layers:
-        counts = sp.csr_matrix(original.layers["counts"])
-    else:
-        counts = generated.x if has_integer_values(generated.x) else None
+    counts = integer_counts(original, generated)
     if counts is not None:
         rule = "A gene is expressed in a generated cell if its integer count is above 0."
         return Detection(counts > 0, rule, np.asarray(counts.sum(axis=1)).ravel())

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 # %% auto #0
-__all__ = ['GENE_DETECTORS', 'COUNT_DETECTORS', 'DETECTORS', 'PANEL', 'out_of_fold_areas', 'gene_detectors', 'strongest',
-           'strongest_of_panel', 'smallest_difference']
+__all__ = ['GENE_DETECTORS', 'COUNT_DETECTORS', 'PROFILE_DETECTORS', 'DETECTORS', 'PANEL', 'out_of_fold_areas', 'gene_detectors',
+           'strongest', 'strongest_of_panel', 'smallest_difference']
 
 # %% ../../nbs/evaluation/detectors.ipynb #cdd97673
 GENE_DETECTORS = ("rf_auroc_genes", "hgb_auroc_genes", "logistic_auroc_genes")
 COUNT_DETECTORS = ("rf_auroc_counts", "hgb_auroc_counts")
-DETECTORS = ("rf_auroc", *GENE_DETECTORS)
-PANEL = (*DETECTORS, "mlp_auroc", "one_nn", *COUNT_DETECTORS)
+PROFILE_DETECTORS = ("rf_auroc", *GENE_DETECTORS)
+DETECTORS = (*PROFILE_DETECTORS, *COUNT_DETECTORS)
+PANEL = (*DETECTORS, "mlp_auroc", "one_nn")
 
 
 def _classifier(name: str, trees: int, seed: int) -> ClassifierMixin:
@@ -125,15 +126,17 @@ def gene_detectors(
     return out_of_fold_areas(chosen, real, generated, trees, folds, seed) if chosen else {}
 
 # %% ../../nbs/evaluation/detectors.ipynb #7eb1cfdb
-def strongest(found: dict[str, float]) -> float:
-    """The largest area of the classifiers `DETECTORS` among metrics `found`; nan if there is none.
+def strongest(found: dict[str, float], among: Sequence[str] = DETECTORS) -> float:
+    """The largest area of the classifiers `among` in metrics `found`; nan if there is none.
 
     Examples
     --------
-    >>> strongest({"rf_auroc": 0.6, "hgb_auroc_genes": 0.7, "recall": 1.0})
+    >>> strongest({"rf_auroc": 0.6, "rf_auroc_counts": 0.7, "recall": 1.0})
     0.7
+    >>> strongest({"rf_auroc": 0.6, "rf_auroc_counts": 0.7}, PROFILE_DETECTORS)
+    0.6
     """
-    areas = [found[name] for name in DETECTORS if name in found]
+    areas = [found[name] for name in among if name in found]
     return max(areas, default=float("nan"))
 
 

@@ -58,7 +58,7 @@ def excluded_by_design(name: str, aligned: AlignedCells, match_labels: bool) -> 
     'not evaluated: the draws were given the real label mix'
     """
     of_generated, of_holdout = aligned.totals
-    if name in ("library_size", "genes_per_cell"):
+    if name in ("library_size", "genes_per_cell", *COUNT_DETECTORS):
         total = _constant_total(aligned)
         if total is not None:
             return f"constant by design: every generated cell sums to {total:,.0f}; not evaluated"

@@ -15,7 +15,9 @@ import numpy as np
 from .cell_sets import CellSet, label_shares
 from scgan_nb.evaluation.detectors import (
     COUNT_DETECTORS,
+    DETECTORS,
     GENE_DETECTORS,
+    PROFILE_DETECTORS,
     gene_detectors,
     out_of_fold_areas,
     strongest,
@@ -125,15 +127,17 @@ def _detector_metrics(
     cloud: dict,
 ) -> dict:
     "Classifiers on genes, and the strongest, the forest among the metrics `cloud` included."
-    found = _panel_metrics(names, real, generated, context)
-    wanted = GENE_DETECTORS if "strongest_auroc" in names else names
-    if set(GENE_DETECTORS).isdisjoint(wanted):
-        return found
-    genes = context.mmd_genes
-    sets = real.logged[:, genes], generated.logged[:, genes]
-    found |= gene_detectors(wanted, *sets, context.trees, seed=context.seed)
+    wanted = {*names, *(DETECTORS if "strongest_auroc" in names else ())}
+    found = _panel_metrics(wanted, real, generated, context)
+    if not wanted.isdisjoint(GENE_DETECTORS):
+        genes = context.mmd_genes
+        sets = real.logged[:, genes], generated.logged[:, genes]
+        found |= gene_detectors(wanted, *sets, context.trees, seed=context.seed)
     if "strongest_auroc" in names:
-        found["strongest_auroc"] = strongest(cloud | found)
+        areas = cloud | found
+        found["strongest_auroc"] = strongest(areas)
+        found["strongest_on_profiles"] = strongest(areas, PROFILE_DETECTORS)
+        found["strongest_on_counts"] = strongest(areas, COUNT_DETECTORS)
     return found
 
 

@@ -62,6 +62,7 @@ class MetricSpec:
 # %% ../../nbs/evaluation/metric_table.ipynb #6af319a0
 _POSITIVE = (0, math.inf)
 _SHARE = (0, 1)
+_STRONGEST = "PCs; log1p and counts, GENES"
 
 _CLOUD_METRICS = {
     "mmd": MetricSpec("lower", SHUFFLED_GENES, "PCs", within_labels=True),
@@ -75,7 +76,7 @@ _CLOUD_METRICS = {
     "mlp_auroc": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE),
     "rf_auroc_counts": MetricSpec(0.5, COLLAPSED, "counts, GENES", _SHARE),
     "hgb_auroc_counts": MetricSpec(0.5, COLLAPSED, "counts, GENES", _SHARE),
-    "strongest_auroc": MetricSpec(0.5, SHUFFLED_GENES, "PCs; log1p, GENES", _SHARE),
+    "strongest_auroc": MetricSpec(0.5, SHUFFLED_GENES, _STRONGEST, _SHARE),
     "one_nn": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE, within_labels=True),
     "one_nn_real": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE),
     "one_nn_generated": MetricSpec(0.5, SHUFFLED_GENES, "PCs", _SHARE),
@@ -168,7 +169,7 @@ def check_metric_names(names: list[str]) -> None:
 
 # %% ../../nbs/evaluation/metric_table.ipynb #af9bc575
 def measured_on(name: str, has_counts: bool) -> str:
-    """What of the cells a metric compares: "counts", "profiles" or "labels".
+    """What of the cells a metric compares: "counts", "profiles", "counts and profiles" or "labels".
 
     Parameters
     ----------
@@ -183,6 +184,8 @@ def measured_on(name: str, has_counts: bool) -> str:
     space = METRICS[name].space
     if space == "labels as given":
         return "labels"
+    if space == _STRONGEST:
+        return "counts and profiles" if has_counts else "profiles"
     if space == "expressed or not":
         return "counts" if has_counts else "profiles"
     return "counts" if space.startswith("counts") else "profiles"

@@ -13,6 +13,7 @@ import numpy as np
 
 from .alignment import AlignedCells
 from .cell_sets import CellSet
+from .detectors import COUNT_DETECTORS
 from .downstream import evaluated_labels
 from .exclusions import excluded_by_design
 from .measurement import MeasurementContext
@@ -201,6 +202,8 @@ def _cell_sets(
     "Generated, held-out and training cells in `space`."
     (train_donors, donors), (generated_totals, totals) = aligned.donors, aligned.totals
     made, held = (None, None) if aligned.counts is None else aligned.counts
+    if excluded_by_design(COUNT_DETECTORS[0], aligned, match_labels=False):
+        made, held = None, None  # the strongest classifier sees profiles alone
     donors, totals, held = (None if x is None else x[split.kept] for x in (donors, totals, held))
     generated = _cell_set(
         aligned.generated, space, detected=aligned.detected, depths=generated_totals, counts=made

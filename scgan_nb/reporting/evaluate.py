@@ -215,14 +215,17 @@ def _control_note(metrics: dict[str, Metric]) -> str:
 # %% ../../nbs/reporting/evaluate.ipynb #4507aa2c
 def _counts_note(metrics: dict[str, Metric]) -> list[str]:
     """Which metrics compare counts; the others compare profiles, or labels."""
-    found = {name: m.details.get("measured_on") for name, m in metrics.items()}
-    titles = [title_of(name) for name, kind in found.items() if kind == "counts"]
-    profiles = "compares profiles: expression at 10,000 counts a cell"
-    if not titles:
-        return [f"Every metric of expression {profiles}."] if "profiles" in found.values() else []
-    return [
-        f"From integer counts: {', '.join(titles)}. Every other metric of expression {profiles}."
-    ]
+    titles: dict[str, list[str]] = {}
+    for name, m in metrics.items():
+        titles.setdefault(m.details.get("measured_on", ""), []).append(title_of(name))
+    kinds = {"counts": "From integer counts", "counts and profiles": "From counts and profiles"}
+    parts = [f"{words}: {', '.join(titles[k])}." for k, words in kinds.items() if k in titles]
+    if "profiles" in titles:
+        which = "Every other metric" if parts else "Every metric"
+        parts.append(
+            f"{which} of expression compares profiles: expression at 10,000 counts a cell."
+        )
+    return [" ".join(parts)] if parts else []
 
 
 def method_notes(aligned: AlignedCells, metrics: dict[str, Metric], method: dict) -> list[str]:

@@ -382,13 +382,22 @@ def few_cells_sentence(report: Report) -> str:
 
 # %% ../../nbs/reporting/report_page.ipynb #c01b3a92
 def _strongest_sentence(m: Metric | None) -> str:
-    """The strongest classifier, and what so many cells can show."""
+    """The strongest classifier, on counts and on profiles, and what so many cells can show."""
     if m is None or m.value is None:
         return ""
+    kind = m.details.get("measured_on")
     sentence = (
-        f"Strongest classifier: AUROC {number(m.value)} "
+        f"Strongest classifier{f' (of {kind})' if kind else ''}: AUROC {number(m.value)} "
         f"(other real cells {number(m.positive_control)}; 0.5: it can only guess)."
     )
+    alone = m.details.get("alone", {})
+    if "counts" in alone:
+        parts = [
+            f"on {kind} {number(found['value'])} ({number(found['positive_control'])}), "
+            f"{title_of(found['classifier'])}"
+            for kind, found in sorted(alone.items())
+        ]
+        sentence += f" The strongest {'; '.join(parts)}."
     limit = m.details.get("smallest_difference")
     if limit is None:
         return sentence

@@ -56,7 +56,8 @@ WORDS = {
     ),
     "strongest_auroc": (
         "Strongest classifier",
-        "Can the best of four classifiers tell generated cells from real ones? 0.5: none can.",
+        "Can the best of the classifiers, of counts too where there are any, tell generated cells "
+        "from real ones? 0.5: none can.",
     ),
 }
 
@@ -330,7 +331,6 @@ def sample_and_space(m: Metric) -> str:
     for pattern, words in _SPACE_WORDS:
         space = re.sub(pattern, words, space)
     size = f"{m.n:,} cells a side" if m.n else ""
-    kind = {"counts": "from counts", "profiles": "from profiles"}.get(
-        m.details.get("measured_on", ""), ""
-    )
+    measured = m.details.get("measured_on", "labels")
+    kind = "" if measured == "labels" else f"from {measured}"
     return "; ".join(part for part in (size, space, kind) if part)
