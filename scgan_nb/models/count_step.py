@@ -206,17 +206,19 @@ def with_later_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     Examples
     --------
-    >>> biases = "averaged/generator_layers_output/biases"
+    >>> biases = "averaged/generator_layers_output/fully_connected/biases"
     >>> sorted(with_later_arrays({biases: np.zeros(5, np.float32)}))[1:]
     ['averaged/noise/size', 'density_ratio/nodes', 'generator/noise/size']
     """
-    biases = arrays.get("averaged/generator_layers_output/biases")
+    biases = arrays.get("averaged/generator_layers_output/fully_connected/biases")
     if biases is None:
         return arrays
     missing = {NAME: np.zeros(SHAPE)}
     for scope in ("averaged", "generator"):
         missing[f"{scope}/noise/size"] = np.full_like(biases, NO_NOISE)
     for name, moments in arrays.items():
-        if name.startswith("generator/generator_layers_output/biases/"):
-            missing[name.replace("generator_layers_output/biases", "noise/size")] = moments * 0
+        if name.startswith("generator/generator_layers_output/fully_connected/biases/"):
+            missing[
+                name.replace("generator_layers_output/fully_connected/biases", "noise/size")
+            ] = moments * 0
     return missing | arrays
