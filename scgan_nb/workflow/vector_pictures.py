@@ -59,11 +59,10 @@ def add_vector_pictures(kind: str) -> None:
     if not kind or shell is None:
         return
     import matplotlib
-    from matplotlib_inline.config import InlineBackend
 
     matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.fonttype": "none"})
-    inline = InlineBackend.instance(parent=shell)
-    inline.shell, inline.figure_formats = shell, {"png", kind}
+    shell.run_line_magic("matplotlib", "inline")
+    shell.run_line_magic("config", f"InlineBackend.figure_formats = ['png', {kind!r}]")
     formatter = shell.display_formatter.formatters[MIME_TYPES[kind]]
 
     def of_figure(ax: Axes) -> object:
