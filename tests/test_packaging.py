@@ -18,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+import badges
 from notebooks import has_tag, is_run_notebook
 
 TOP = Path(__file__).resolve().parent.parent
@@ -258,6 +259,53 @@ def test_conda_recipe_agrees_with_the_package():
     listed = [line.partition(" ") for line in recipe["requirements"]["run"]]
     assert {name: SpecifierSet(bounds) for name, _, bounds in listed} == wanted
     assert f"setuptools {BACKEND.specifier}" in recipe["requirements"]["host"]
+
+
+# --- Binder and Colab
+
+
+def test_badges_lead_to_what_is_there(tmp_path):
+    assert (TOP / badges.OPENED).is_file()
+    (tmp_path / "settings.ini").write_text(
+        "[DEFAULT]\nbranch = main\nuser = someone\nrepo = guessed\n"
+        "git_url = https://github.com/lab/cells\n"
+    )
+    text = badges.with_badges("# Title\n\nText.\n", tmp_path)
+    assert text.startswith("# Title\n\n[![Open on Binder](") and text.endswith("\n\nText.\n")
+    notebook = "https://colab.research.google.com/github/lab/cells/blob/main/nbs/train.ipynb"
+    assert f"({notebook})" in text and "%pip install git+https://github.com/lab/cells`" in text
+    place = "https://mybinder.org/v2/gh/lab/cells/main?urlpath=lab/tree/nbs%2Ftrain.ipynb"
+    assert f"({place})" in text and "guessed" not in text
+
+
+def test_badges_of_other_hosts():
+    found = badges.links("https://gitlab.com/lab/cells.git", "v1/x")
+    assert set(found) == {"Binder"}
+    assert found["Binder"].startswith("https://mybinder.org/v2/gl/lab%2Fcells/v1%2Fx?")
+    assert badges.links("https://git.example.org/lab/cells", "main") == {}
+    with pytest.raises(ValueError, match="https://HOST/OWNER/REPOSITORY, not 'lab/cells'"):
+        badges.links("lab/cells", "main")
+
+
+def test_readme_has_badges_only_with_an_address():
+    """Now none: the project has no public address, and a guessed one would be a dead link."""
+    text = (TOP / "README.md").read_text()
+    shown = badges.markdown(TOP)
+    assert shown in text and ("mybinder.org" in text) == bool(shown)
+
+
+def test_binder_has_the_environment_of_the_project():
+    folder = TOP / ".binder"
+    [lock] = re.findall(r"^-r (.+)$", (folder / "requirements.txt").read_text(), re.MULTILINE)
+    digits = (folder / "runtime.txt").read_text().strip().removeprefix("python-").replace(".", "")
+    assert (folder / lock).resolve() == TOP / "ci" / "locks" / f"py{digits}.txt"
+    locked = (folder / lock).read_text()
+    assert re.search("^jupyterlab==", locked, re.MULTILINE)
+    assert re.search("^setuptools==", locked, re.MULTILINE)  # postBuild builds without isolation
+    assert (folder / "postBuild").stat().st_mode & 0o111
+
+
+# --- the wheel and the source distribution
 
 
 @pytest.fixture(scope="module")

@@ -47,8 +47,16 @@ def notebook(*code):
     }
 
 
+PICTURES = (
+    "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+    "from scgan_nb.reporting.figures import new_figure\n"
+    "figure = new_figure(2, 1)\nfigure.subplots().set_title('letters')\nfigure",
+)
+
+
 def run(papers, *names, **kw):
-    settings = paper_runs.RunSettings("smoke", kw.pop("parameters", {}), papers.parent / "cache")
+    own = {name: kw.pop(name) for name in ("parameters", "pictures") if name in kw}
+    settings = paper_runs.RunSettings("smoke", cache=papers.parent / "cache", **own)
     return paper_runs.run_figures(names, settings, papers=papers, out=papers, progress=False, **kw)
 
 
@@ -56,12 +64,12 @@ def run(papers, *names, **kw):
 def executed(tmp_path_factory):
     """A folder of two figures, of which one was run and the other fails."""
     papers = tmp_path_factory.mktemp("toy") / "papers"
-    write_json(papers / "toy2030" / "fig1.ipynb", notebook())
+    write_json(papers / "toy2030" / "fig1.ipynb", notebook(*PICTURES))
     write_json(papers / "toy2030" / "fig2.ipynb", notebook("raise ArithmeticError('no luck')"))
     with pytest.raises(
         RuntimeError, match="1 of 2 notebooks failed; toy2030/fig2: ArithmeticError: no luck"
     ):
-        run(papers)
+        run(papers, pictures="pdf")
     return papers
 
 
@@ -105,6 +113,16 @@ def test_what_was_run_is_accepted_and_a_failure_leaves_its_notebook(executed):
     )
     table = (executed / "README.md").read_text()
     assert table.count("| not run |") == 1 and "cells: 100" in table
+
+
+def test_vector_copies_are_beside_the_notebook_and_not_in_it(executed):
+    figure = read_json(executed / "toy2030" / "fig1.ipynb")
+    shown = [o["data"] for c in figure["cells"] for o in c.get("outputs", []) if "data" in o]
+    assert [set(data) for data in shown[:2]] == [{"image/png", "text/plain"}] * 2
+    files = sorted((executed / "toy2030").glob("*.pdf"))
+    assert [path.name for path in files] == ["fig1-1.pdf", "fig1-2.pdf"]
+    assert all(path.read_bytes().startswith(b"%PDF") for path in files)
+    assert b"/FontFile2" in files[1].read_bytes()  # letters of a TrueType font, not outlines
 
 
 def test_run_again_only_if_something_changed(papers):

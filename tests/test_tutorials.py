@@ -30,6 +30,17 @@ SMALL = {
     },
     "judging_other_cells": {"n_cells": 400, "n_genes": 60, "evaluation": QUICK},
     "sharing_a_model": {"n_cells": 300, "genes": 60, "max_steps": 3, "evaluation": QUICK},
+    "synthetic_truth": {
+        "n_cells": 400,
+        "genes": 60,
+        "max_steps": 3,
+        "test_cells": 100,
+        "size": 80,
+        "shares": [0.05],
+        "large_size": 100,
+        "large_shares": [0.05],
+        "repeats": 1,
+    },
 }
 WRITTEN = {
     "your_own_data": ["labels.csv", "generated_cells.h5ad", "report.html", "model/model.json"],
@@ -38,6 +49,7 @@ WRITTEN = {
     "how_long": ["curves.csv"],
     "judging_other_cells": ["copula.h5ad", "report.html", "compare.html"],
     "sharing_a_model": ["pbmc_model/model.json", "report.html", "elsewhere"],
+    "synthetic_truth": ["clusterings.csv"],
 }
 
 

@@ -23,6 +23,7 @@ from scgan_nb.workflow.paper_models import (
     trained_model,
 )
 from .scales import scale_of
+from .vector_pictures import add_vector_pictures, kind_of_kernel
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -350,6 +351,7 @@ class Figure(FigureCells, NumberRecord):
         FigureCells.__init__(self, scale, seed, **changes)
         NumberRecord.__init__(self)
         self.started = (time.time(), time.process_time())
+        add_vector_pictures(kind_of_kernel())
         # tracing many models is expected here; TensorFlow warns about it
         tf.get_logger().setLevel("ERROR")
         print(f"scale     {scale}: {self.scale.about}\nseed      {seed}")

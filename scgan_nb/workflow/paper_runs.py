@@ -34,6 +34,14 @@ from scgan_nb.workflow.papers import (
     results_of,
 )
 from .scales import SCALES, scale_of
+from scgan_nb.workflow.vector_pictures import (
+    MIME_TYPES,
+    VARIABLE,
+    require_kind,
+    take_vector_pictures,
+    vector_files,
+    write_vector_pictures,
+)
 
 log = logging.getLogger("scgan_nb")
 
@@ -87,22 +95,6 @@ def without_run_metadata(notebook: dict) -> dict:
     notebook["metadata"] = {"kernelspec": _KERNEL}
     return notebook
 
-# %% ../../nbs/workflow/paper_runs.ipynb #07876df5
-def _papermill(source: Path, target: Path, parameters: dict, cache: Path, gpu: int | None) -> str:
-    """Run `source` by papermill into `target`; returns its error, or an empty text."""
-    environment = os.environ | {
-        "CUDA_VISIBLE_DEVICES": "-1" if gpu is None else str(gpu),
-        "SCGAN_NB_MODELS": str(cache),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3"]
-    command += [str(source), str(target), "-y", json.dumps(parameters)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if not done.returncode:
-        return ""
-    return (done.stderr.strip().splitlines() or ["papermill failed"])[-1]
-
 # %% ../../nbs/workflow/paper_runs.ipynb #a36ed7e3
 @dataclass(frozen=True)
 class RunSettings:
@@ -114,18 +106,41 @@ class RunSettings:
     parameters : other parameters of the notebooks, for example {"seed": 1}.
     cache : folder of trained models, see `cache.cache_folder`.
     again : run also what is current.
+    pictures : "pdf" or "svg": write vector copies of the pictures beside the notebook as well.
     """
 
     scale: str = "demo"
     parameters: dict = field(default_factory=dict)
     cache: Path | None = None
     again: bool = False
+    pictures: str = ""
+
+    def __post_init__(self) -> None:
+        require_kind(self.pictures)
+
+# %% ../../nbs/workflow/paper_runs.ipynb #07876df5
+def _papermill(source: Path, target: Path, settings: RunSettings, gpu: int | None) -> str:
+    """Run `source` by papermill into `target`; returns its error, or an empty text."""
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "-1" if gpu is None else str(gpu),
+        "SCGAN_NB_MODELS": str(cache_folder(settings.cache).resolve()),
+        VARIABLE: settings.pictures,
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    parameters = {"scale": settings.scale} | settings.parameters
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3"]
+    command += [str(source), str(target), "-y", json.dumps(parameters)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if not done.returncode:
+        return ""
+    return (done.stderr.strip().splitlines() or ["papermill failed"])[-1]
 
 # %% ../../nbs/workflow/paper_runs.ipynb #5a4705a3
 def run_figure(
     source: Path, target: Path, settings: RunSettings | None = None, gpu: int | None = None
 ) -> str:
-    """Run one notebook and write it, with its numbers as JSON beside it.
+    """Run one notebook and write it, with its numbers as JSON and copies of pictures beside it.
 
     Parameters
     ----------
@@ -149,16 +164,16 @@ def run_figure(
         "hashes": hashes(read_json(source), settings.scale, settings.parameters),
         "version": package_version(),
     }
-    if not settings.again and _is_current(target, wanted):
+    has_pictures = not settings.pictures or bool(vector_files(target, settings.pictures))
+    if not settings.again and has_pictures and _is_current(target, wanted):
         return "as it was"
     _refuse_unknown(source, settings.parameters)
-    cache = cache_folder(settings.cache).resolve()
     name = f"{source.parent.name}-{source.stem}-{uuid.uuid4().hex[:6]}.ipynb"
-    work = cache / "executed" / name
+    work = cache_folder(settings.cache).resolve() / "executed" / name
     work.parent.mkdir(parents=True, exist_ok=True)
-    given = {"scale": settings.scale} | settings.parameters
-    failure = _papermill(source, work, given, cache, gpu)
+    failure = _papermill(source, work, settings, gpu)
     notebook = read_json(work) if work.exists() else {"cells": []}
+    pictures = take_vector_pictures(notebook)
     results = results_of(notebook)
     if failure or results is None:
         why = [failure or "it ended without numbers", *error_outputs(notebook)][-1]
@@ -166,6 +181,8 @@ def run_figure(
     kept = results | {"given": settings.parameters} | wanted
     write_json(target.with_suffix(".json"), kept)
     write_json(target, without_run_metadata(notebook))
+    if settings.pictures:
+        write_vector_pictures(target, settings.pictures, pictures[settings.pictures])
     work.unlink()
     return "run"
 
@@ -373,6 +390,8 @@ def _add_run_arguments(parser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="notebooks at a time on the CPU")
     given = "a parameter of the notebooks, as JSON or text; may be repeated"
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=given)
+    copies = "write vector copies of the pictures beside the notebooks (fig1-1.pdf, ...)"
+    add("--pictures", choices=list(MIME_TYPES), default="", help=copies)
     add("--again", action="store_true", help="run also what has been run")
 
 
@@ -420,7 +439,7 @@ def command(argv: list[str]) -> None:
         cache = Path(asked.cache) if asked.cache else None
         run_figures(
             asked.notebooks,
-            RunSettings(asked.scale, parameters, cache, asked.again),
+            RunSettings(asked.scale, parameters, cache, asked.again, asked.pictures),
             papers=asked.papers,
             out=asked.out,
             gpus=asked.gpus,
