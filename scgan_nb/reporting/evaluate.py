@@ -216,7 +216,9 @@ def _counts_note(metrics: dict[str, Metric]) -> list[str]:
     parts = [f"{words}: {', '.join(titles[k])}." for k, words in kinds.items() if k in titles]
     if "profiles" in titles:
         which = "Every other metric" if parts else "Every metric"
-        parts.append(f"{which} of expression compares profiles: expression at 10,000 counts a cell.")
+        parts.append(
+            f"{which} of expression compares profiles: expression at 10,000 counts a cell."
+        )
     return [" ".join(parts)] if parts else []
 
 
