@@ -882,7 +882,7 @@ class _FromCounts(_Storage):
         algorithm: str = "Adam",
         alpha_0: float = 1e-3,
         alpha_final: float = 3e-5,
-        validation_freq: int = 0,
+        validation_freq: int = 500,
         summary_freq: int = 100,
         save_freq: int = 500,
         **settings,
