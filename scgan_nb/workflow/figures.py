@@ -352,8 +352,7 @@ class Figure(FigureCells, NumberRecord):
         NumberRecord.__init__(self)
         self.started = (time.time(), time.process_time())
         add_vector_pictures(kind_of_kernel())
-        # tracing many models is expected here; TensorFlow warns about it
-        tf.get_logger().setLevel("ERROR")
+        tf.get_logger().setLevel("ERROR")  # it warns that many models are traced, as expected here
         print(f"scale     {scale}: {self.scale.about}\nseed      {seed}")
         print(f"hardware  {hardware()}\nscgan_nb  {package_version()}")
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['VARIABLE', 'MIME_TYPES', 'require_kind', 'add_vector_pictures', 'take_vector_pictures', 'vector_files',
-           'write_vector_pictures', 'kind_of_kernel']
+__all__ = ['VARIABLE', 'MIME_TYPES', 'require_kind', 'kind_of_kernel', 'add_vector_pictures', 'take_vector_pictures',
+           'vector_files', 'write_vector_pictures']
 
 # %% ../../nbs/workflow/vector_pictures.ipynb #5c16f962
 VARIABLE = "SCGAN_NB_PICTURES"  # of the environment of a kernel: "pdf" or "svg"
@@ -35,6 +35,11 @@ def require_kind(kind: str) -> None:
         raise ValueError(f"pictures are copied as {' or '.join(MIME_TYPES)}, not as {kind!r}")
 
 
+def kind_of_kernel() -> str:
+    """The kind that the environment of this kernel asks for, or an empty text."""
+    return os.environ.get(VARIABLE, "")
+
+# %% ../../nbs/workflow/vector_pictures.ipynb #7091820d
 def add_vector_pictures(kind: str) -> None:
     """From here on, each picture that this kernel shows has a vector form as well.
 
@@ -98,7 +103,7 @@ def take_vector_pictures(notebook: dict) -> dict[str, list[bytes]]:
                 taken[kind].append(base64.b64decode(text) if kind == "pdf" else text.encode())
     return taken
 
-
+# %% ../../nbs/workflow/vector_pictures.ipynb #96a852c4
 def vector_files(notebook: Path, kind: str) -> list[Path]:
     """Copies that are beside a notebook: `fig1-1.pdf`, `fig1-2.pdf`, ... of `fig1.ipynb`."""
     found = notebook.parent.glob(f"{notebook.stem}-*.{kind}")
@@ -135,8 +140,3 @@ def write_vector_pictures(notebook: Path, kind: str, pictures: list[bytes]) -> l
     for old in set(vector_files(notebook, kind)) - set(paths):
         old.unlink()
     return paths
-
-
-def kind_of_kernel() -> str:
-    """The kind that the environment of this kernel asks for, or an empty text."""
-    return os.environ.get(VARIABLE, "")
