@@ -96,10 +96,9 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
     folder = model.save(tmp_path / "model", optimizers=True)
     (path,) = folder.glob("*.safetensors")
     arrays, history, header = read_checkpoint(path)
-    earlier = {k: v for k, v in arrays.items() if "noise" not in k and "density" not in k}
+    earlier = {k: v for k, v in arrays.items() if "density" not in k}
     assert len(earlier) < len(arrays)
     save_checkpoint(path, earlier, header["step"], history)
     loaded = sg.load(folder, pbmc_example())
-    assert float(loaded.gan.averaged.noise.sd.numpy().max()) < 1e-20
     assert "candidates" not in loaded.generate(5).uns["scgan_nb"]
     assert loaded.train(4, progress=False).gan.density_ratio.is_fitted

@@ -29,8 +29,7 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     Returns
     -------
     A function of (seed pair [2], labels int32 [`CHUNK`], with covariates [`CHUNK`, n], or None,
-    library sizes float32 [`CHUNK`]) that returns shares with the noise of each gene, float32
-    [`CHUNK`, genes]; a cell's sum to 1 up to that noise.
+    library sizes float32 [`CHUNK`]) that returns shares float32 [`CHUNK`, genes].
 
     Examples
     --------
@@ -44,7 +43,6 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     import tensorflow as tf
 
     from scgan_nb.models.layers import condition_rows
-    from scgan_nb.models.losses import STREAMS
 
     if hasattr(generator, "make_shares"):
         return generator.make_shares
@@ -52,8 +50,7 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     @tf.function
     def make(pair, labels, depths):
         noise = tf.random.stateless_normal([CHUNK, generator.latent_dim], pair)
-        shares = generator(noise, condition_rows(labels, generator.clusters), depths)
-        return shares * generator.noise(CHUNK, tf.random.fold_in(pair, STREAMS["mix"]))
+        return generator(noise, condition_rows(labels, generator.clusters), depths)
 
     generator.make_shares = make
     return make
@@ -169,6 +166,22 @@ class _Draws:
             shares[best == i] = shares_of(i)[best == i]
         return draw_molecules(shares, asked, self.asked_rng)
 
+# %% ../../nbs/generation/share_sampling.ipynb #28c190e7
+def _chunks(plan: np.ndarray | int, depths: np.ndarray) -> Iterator[tuple]:
+    """Rows, labels and library sizes of the chunks of a plan; the last ones are filled up."""
+    import tensorflow as tf
+
+    total = count_cells(plan)
+    for start in range(0, total, CHUNK):
+        rows = slice(start, min(start + CHUNK, total))
+        missing = CHUNK - (rows.stop - rows.start)
+        padded = np.pad(np.asarray(depths[rows], np.float32), (0, missing), constant_values=1)
+        labels = None
+        if isinstance(plan, np.ndarray):
+            widths = [(0, missing)] + [(0, 0)] * (plan.ndim - 1)
+            labels = tf.constant(np.pad(plan[rows], widths), tf.int32)
+        yield rows, labels, tf.constant(padded)
+
 # %% ../../nbs/generation/share_sampling.ipynb #2b9fbee9
 def sample_counts(
     generator: ShareGenerator,
@@ -208,19 +221,11 @@ def sample_counts(
 
     from scgan_nb.models.losses import key
 
-    make, total = compiled_shares(generator), count_cells(plan)
-    draws = _Draws(rng, choice)
-    for number, start in enumerate(range(0, total, CHUNK)):
-        rows = slice(start, min(start + CHUNK, total))
-        missing = CHUNK - (rows.stop - rows.start)
-        padded = np.pad(np.asarray(depths[rows], np.float32), (0, missing), constant_values=1)
-        labels = None
-        if isinstance(plan, np.ndarray):
-            widths = [(0, missing)] + [(0, 0)] * (plan.ndim - 1)
-            labels = tf.constant(np.pad(plan[rows], widths), tf.int32)
-        pair, conditions = key(seed, "cells", number), (labels, tf.constant(padded))
+    make, draws = compiled_shares(generator), _Draws(rng, choice)
+    for number, (rows, *conditions) in enumerate(_chunks(plan, depths)):
+        pair = key(seed, "cells", number)
 
-        def shares_of(candidate, pair=pair, conditions=conditions, cells=rows.stop - start):
+        def shares_of(candidate, pair=pair, conditions=conditions, cells=rows.stop - rows.start):
             own = tf.random.fold_in(pair, candidate) if candidate else pair
             return make(own, *conditions).numpy()[:cells]
 

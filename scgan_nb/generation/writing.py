@@ -89,8 +89,7 @@ def plan_cells(
     training_metadata : AnnData from `collect_training_metadata`.
     cells_no : number of cells, one number per label, or {label: number}; see `plan_labels`.
     depth : counts per cell; None draws real library sizes of each label.
-    counts : also draw `layers["counts"]`.
-    covariates : {covariate: value} for all cells; see `draw_conditions`.
+    counts, covariates : also draw `layers["counts"]`; {covariate: value}, see `draw_conditions`.
     choice : how to choose among candidates (generators of shares); None without.
     seed : seed of labels, noise, library sizes and counts.
     provenance : further entries of `uns["scgan_nb"]` (plain values or text).
@@ -114,11 +113,9 @@ def plan_cells(
     conditions, real = _conditions(training_metadata, plan, covariates, seed)
     given = None if depth is None else draw_depths(training_metadata, plan, depth)
     note = {"depths": "real" if depth is None else "given"} if counts else {}
-    note |= {"candidates": choice.candidates} if choice else {}
     obs = _annotations(plan, names, (real if given is None else given) if counts else None)
-    obs = _with_conditions(obs, conditions)
-    said = _provenance(seed) | note | (provenance or {})
-    cells = _without_expression(obs, training_metadata.var, said)
+    said = _provenance(seed, choice) | note | (provenance or {})
+    cells = _without_expression(_with_conditions(obs, conditions), training_metadata.var, said)
     ids = conditions.ids if conditions else plan
     return PlannedCells(generator, ids, real, given, counts, seed, choice, cells)
 
@@ -145,10 +142,11 @@ def _annotations(plan: np.ndarray | int, names: list[str] | None, depths: np.nda
     return obs
 
 
-def _provenance(seed: int) -> dict:
+def _provenance(seed: int, choice: Choice | None) -> dict:
     from importlib.metadata import version
 
-    return {"schema": CELLS_SCHEMA, "version": version("scgan_nb"), "seed": seed}
+    said = {"schema": CELLS_SCHEMA, "version": version("scgan_nb"), "seed": seed}
+    return said | ({"candidates": choice.candidates} if choice else {})
 
 
 def _without_expression(obs: DataFrame, var: DataFrame, provenance: dict) -> AnnData:

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams
 
 # %% auto #0
-__all__ = ['NOISE_START', 'NOISE_GAIN', 'NO_NOISE', 'MOMENTS_DECAY', 'SCALE_CELLS', 'SCALE_CHUNK', 'SCALE_FLOOR', 'CRITIC_LEAK',
-           'DepthScale', 'GeneNoise', 'ShareGenerator', 'generated_views', 'ViewScale', 'CountCritic',
-           'build_count_networks']
+__all__ = ['MOMENTS_DECAY', 'SCALE_CELLS', 'SCALE_CHUNK', 'SCALE_FLOOR', 'CRITIC_LEAK', 'DepthScale', 'ShareGenerator',
+           'generated_views', 'ViewScale', 'CountCritic', 'build_count_networks']
 
 # %% ../../nbs/models/count_networks.ipynb #1a007296
 class DepthScale(tf.Module):
@@ -42,40 +41,6 @@ class DepthScale(tf.Module):
     def __call__(self, depths: tf.Tensor) -> tf.Tensor:
         """Standardised logarithms [cells, 1] of library sizes [cells]."""
         return ((tf.math.log(tf.maximum(depths, 1.0)) - self.mean) / self.sd)[:, None]
-
-# %% ../../nbs/models/count_networks.ipynb #2fcbfeb6
-NOISE_START, NOISE_GAIN = 0.2, 3.0
-NO_NOISE = -20.0  # as a weight
-
-
-class GeneNoise(tf.Module):
-    """Log-normal noise of each gene, with mean 1.
-
-    Parameters
-    ----------
-    genes : genes of a cell.
-    """
-
-    def __init__(self, genes: int):
-        super().__init__()
-        start = np.full(genes, np.log(NOISE_START) / NOISE_GAIN, np.float32)
-        self.size = tf.Variable(start, name="size")
-
-    @property
-    def sd(self) -> tf.Tensor:
-        """Standard deviations of the logarithm, float32 [genes]."""
-        return tf.exp(NOISE_GAIN * self.size)
-
-    def __call__(self, cells: int | tf.Tensor, pair: tf.Tensor) -> tf.Tensor:
-        """Factors of expected counts, float32 [cells, genes].
-
-        Parameters
-        ----------
-        cells : number of cells.
-        pair : seed pair [2], see `losses.key`.
-        """
-        noise = tf.random.stateless_normal([cells, self.size.shape[0]], pair)
-        return tf.exp(self.sd * noise - 0.5 * self.sd**2)
 
 # %% ../../nbs/models/count_networks.ipynb #0f74e6e1
 MOMENTS_DECAY = 0.99
@@ -105,9 +70,8 @@ class _ShareLayers(Network):
         self.body = HiddenLayers(widths, norm, clusters, seed, precision, MOMENTS_DECAY)
         self.output = Dense(layers[-1], genes, seed + len(layers), precision=precision)
         self.depth_scale = DepthScale()
-        self.noise = GeneNoise(genes)
         names = generator_names(self.body, self.output)
-        self.named_layers = names | {"depths": [self.depth_scale], "noise": [self.noise]}
+        self.named_layers = names | {"depths": [self.depth_scale]}
 
     def start_covariates(self, first_row: int) -> None:
         """Begin covariates, rows `first_row` and below in the tables of the norms, at zero."""
@@ -180,8 +144,7 @@ def generated_views(
     (views float32 [cells, 2 genes], counts float32 [cells, genes]).
     """
     shares = generator(z, labels, depths, training=True, follow=True)
-    noise = generator.noise(tf.shape(z)[0], tf.random.fold_in(pair, 2))
-    return seen_draw(depths[:, None] * shares * noise, depths, pair)
+    return seen_draw(depths[:, None] * shares, depths, pair)
 
 # %% ../../nbs/models/count_networks.ipynb #b25d7f9c
 SCALE_CELLS, SCALE_CHUNK, SCALE_FLOOR = 5_000, 500, 0.05

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from .count_draws import views
 from scgan_nb.models.count_networks import (
-    NO_NOISE,
     CountCritic,
     ShareGenerator,
     build_count_networks,
@@ -206,19 +205,8 @@ def with_later_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     Examples
     --------
-    >>> biases = "averaged/generator_layers_output/fully_connected/biases"
-    >>> sorted(with_later_arrays({biases: np.zeros(5, np.float32)}))[1:]
-    ['averaged/noise/size', 'density_ratio/nodes', 'generator/noise/size']
+    >>> sorted(with_later_arrays({"averaged/weights": np.zeros(5)}))
+    ['averaged/weights', 'density_ratio/nodes']
     """
-    biases = arrays.get("averaged/generator_layers_output/fully_connected/biases")
-    if biases is None:
-        return arrays
-    missing = {NAME: np.zeros(SHAPE)}
-    for scope in ("averaged", "generator"):
-        missing[f"{scope}/noise/size"] = np.full_like(biases, NO_NOISE)
-    for name, moments in arrays.items():
-        if name.startswith("generator/generator_layers_output/fully_connected/biases/"):
-            missing[
-                name.replace("generator_layers_output/fully_connected/biases", "noise/size")
-            ] = moments * 0
-    return missing | arrays
+    is_counts = any(name.startswith("averaged/") for name in arrays)
+    return ({NAME: np.zeros(SHAPE)} if is_counts else {}) | arrays

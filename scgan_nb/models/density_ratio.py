@@ -94,6 +94,21 @@ NAME = "density_ratio/nodes"
 SHAPE = (TREES, NODES, len(COLUMNS))
 
 
+def _array(variable: tf.Variable) -> np.ndarray:
+    """The values of a variable; of one with copies on several devices, one of them."""
+    return tf.convert_to_tensor(variable).numpy()
+
+
+def _require_sound(nodes: np.ndarray, genes: int) -> None:
+    """Refuse trees that ask for genes or nodes that do not exist."""
+    indices, most = nodes[..., [0, 2, 3]], [genes, NODES, NODES]
+    if not ((indices >= 0) & (indices < most) & (indices == np.rint(indices))).all():
+        raise ValueError(
+            "the density ratio of this model is damaged: its trees ask for genes or nodes that "
+            "do not exist; take the model from a copy, or generate with candidates=1"
+        )
+
+# %% ../../nbs/models/density_ratio.ipynb #e0d2f660
 class DensityRatio(tf.Module):
     """Log density ratio of real and generated cells, up to a constant."""
 
@@ -135,18 +150,3 @@ class DensityRatio(tf.Module):
         nodes = nodes.copy()
         nodes[..., 0] = places.reshape(nodes.shape[:2])
         return sum_of_leaves(nodes, log_profiles(counts)[:, genes].toarray())
-
-
-def _array(variable: tf.Variable) -> np.ndarray:
-    """The values of a variable; of one with copies on several devices, one of them."""
-    return tf.convert_to_tensor(variable).numpy()
-
-
-def _require_sound(nodes: np.ndarray, genes: int) -> None:
-    """Refuse trees that ask for genes or nodes that do not exist."""
-    indices, most = nodes[..., [0, 2, 3]], [genes, NODES, NODES]
-    if not ((indices >= 0) & (indices < most) & (indices == np.rint(indices))).all():
-        raise ValueError(
-            "the density ratio of this model is damaged: its trees ask for genes or nodes that "
-            "do not exist; take the model from a copy, or generate with candidates=1"
-        )

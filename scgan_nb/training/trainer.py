@@ -526,7 +526,7 @@ def _run_loop(trainer: Trainer, end: int, bar: tqdm) -> None:
         trainer.save()
     loop.summaries.close()
 
-
+# %% ../../nbs/training/trainer.ipynb #238b337a
 def train_until(trainer: Trainer, end: int, progress: bool) -> dict[str, list]:
     """Train until `end` steps are done.
 

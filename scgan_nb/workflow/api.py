@@ -689,12 +689,10 @@ class _Generation(_Training):
         cells_no : one number (a cscGAN draws labels by their shares), one number per label in
             order, or {label: number}.
         path : `.h5ad` or `.zarr` file to write in bounded memory; None for an AnnData.
-        depth : counts per cell, one number or one for each; None draws the library sizes of real
-            cells with the same label.
+        depth : counts per cell, one number or one for each; None draws those of real cells.
         counts : also draw integer counts, `layers["counts"]`.
         covariates : {covariate: value} for all cells; by default drawn as they occur with labels.
-        candidates : made for each cell, of which one is kept, see `share_sampling`; None for
-            `CANDIDATES` where the model has a density ratio, else 1.
+        candidates : made for each cell, to keep one, see `share_sampling.choice_among`.
         seed, progress : seed of the cells; show a progress bar.
 
         Returns
@@ -703,8 +701,7 @@ class _Generation(_Training):
 
         Raises
         ------
-        ValueError if the model is not trained, for labels and numbers that do not fit, or for
-        candidates of a model that cannot choose.
+        ValueError if the model is not trained, or for labels and numbers that do not fit.
         """
         from scgan_nb.generation.share_sampling import choice_among
         from scgan_nb.generation.writing import generate_cells, plan_cells, stream_cells
@@ -717,9 +714,8 @@ class _Generation(_Training):
         asked = {"depth": depth, "counts": counts, "covariates": covariates, "seed": seed}
         models = sampler_of(self.gan), self.training_metadata
         planned = plan_cells(*models, cells_no, choice=choice, provenance=provenance(self), **asked)
-        if path is None:
-            return generate_cells(planned, progress)
-        return stream_cells(path, planned, progress)
+        to = generate_cells if path is None else functools.partial(stream_cells, path)
+        return to(planned, progress)
 
 # %% ../../nbs/workflow/api.ipynb #1d249d05
 def start_at_cells(model: _RealCells) -> None:

@@ -60,6 +60,30 @@ def add_original_flags(parser: argparse.ArgumentParser) -> None:
         "folder)",
     )
 
+# %% ../../nbs/workflow/cli.ipynb #3c907146
+def _add_generation_flags(add: Callable) -> None:
+    """Add the flags of generated cells; `add` is `add_argument` of a parser or group."""
+    add(
+        "--depth",
+        type=int,
+        metavar="N",
+        help="counts of each generated cell (default: library sizes of real cells of its label)",
+    )
+    add(
+        "--covariates",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="covariates of the generated cells (default: drawn as they occur with the label)",
+    )
+    add(
+        "--candidates",
+        type=int,
+        metavar="N",
+        help="candidates made for each generated cell, of which one is kept (default: 8 where the "
+        "model can choose; 1 is faster)",
+    )
+    add("--seed", type=int, default=0, help="seed of the generated cells (default: 0)")
+
 # %% ../../nbs/workflow/cli.ipynb #135c96e1
 def add_own_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that the original does not have to a parser.
@@ -95,26 +119,7 @@ def add_own_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="train on the CPU if there is a GPU that cannot be used",
     )
-    add(
-        "--depth",
-        type=int,
-        metavar="N",
-        help="counts of each generated cell (default: library sizes of real cells of its label)",
-    )
-    add(
-        "--covariates",
-        nargs="+",
-        metavar="NAME=VALUE",
-        help="covariates of the generated cells (default: drawn as they occur with the label)",
-    )
-    add(
-        "--candidates",
-        type=int,
-        metavar="N",
-        help="candidates made for each generated cell, of which one is kept (default: 8 where the "
-        "model can choose; 1 is faster)",
-    )
-    add("--seed", type=int, default=0, help="seed of the generated cells (default: 0)")
+    _add_generation_flags(add)
     add("--version", action="store_true", help="print the version and exit")
 
 # %% ../../nbs/workflow/cli.ipynb #6da510f8

@@ -489,7 +489,7 @@ def generate(
     save_path : `.h5ad` or `.zarr`; None for `generated_cells.h5ad` in `model_path`.
     depth : counts of each cell; None draws the library sizes of real cells with the same label.
     covariates : {covariate: value} for all cells; by default they are drawn.
-    candidates : made for each cell, of which one is kept; None for the default of the model.
+    candidates : made for each cell, to keep one; None for the default of the model.
     seed, progress : seed of the cells; show a progress bar.
 
     Returns
@@ -513,11 +513,9 @@ def generate(
     target = Path(save_path or model_path / "generated_cells.h5ad").expanduser()
     options = {"depth": depth, "covariates": covariates, "candidates": candidates, "seed": seed}
     path = load(model_path).generate(cells_no, target, progress=progress, **options)
-    if path.suffix.lower() == ".zarr":
-        cells = ad.read_zarr(path)
-    else:
-        is_large = path.stat().st_size > IN_MEMORY_BYTES
-        cells = ad.read_h5ad(path, backed="r" if is_large else None)
+    backed = "r" if path.stat().st_size > IN_MEMORY_BYTES else None
+    is_zarr = path.suffix.lower() == ".zarr"
+    cells = ad.read_zarr(path) if is_zarr else ad.read_h5ad(path, backed=backed)
     log.info("%s generated cells x %s genes are in %s", *(f"{n:,}" for n in cells.shape), path)
     return cells
 
