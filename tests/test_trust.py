@@ -314,6 +314,7 @@ def test_what_generation_refuses_is_known_before_training(processed, tmp_path):
         (5, tmp_path / "file" / "cells.h5ad", None),
         (5, processed / "counts.h5ad", None),
         (5, None, -3),
+        (5, None, None, None, 0),
     ]
     for arguments in refused:
         assert error_message(require_generation, processed, *arguments)

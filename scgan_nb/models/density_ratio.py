@@ -37,7 +37,7 @@ def log_profiles(x: csr_matrix) -> csr_matrix:
     >>> log_profiles(sp.csr_matrix([[1.0, 0.0, 3.0]])).toarray().round(2).tolist()
     [[7.820000171661377, 0.0, 8.920000076293945]]
     """
-    return scale_library_sizes(x, 10_000).log1p()
+    return scale_library_sizes(x, 10_000).log1p().astype(np.float32)
 
 # %% ../../nbs/models/density_ratio.ipynb #f4c4bb36
 TREES, LEAVES = 250, 6

@@ -678,7 +678,7 @@ def run(argv: list[str]) -> None:
         parameters = with_devices(parameters, given.devices, given.allow_cpu)
     cells_no = parse_cells_no(given.cells_no) if given.generate else []
     covariates = parse_covariates(given.covariates or [])
-    options = {"depth": given.depth, "covariates": covariates}
+    options = {"depth": given.depth, "covariates": covariates, "candidates": given.candidates}
     if parameters is not None and given.process:
         run_file(parameters, processing=True, only=given.only)
     if parameters is not None and given.train:
@@ -686,8 +686,7 @@ def run(argv: list[str]) -> None:
             require_generation(given.model_path, cells_no, given.save_path, **options)
         run_file(parameters, training=True, only=given.only, restart=given.restart)
     if given.generate:
-        options |= {"candidates": given.candidates, "seed": given.seed}
-        generate(given.model_path, cells_no, given.save_path, **options)
+        generate(given.model_path, cells_no, given.save_path, seed=given.seed, **options)
     return None
 
 # %% ../../nbs/workflow/cli.ipynb #5af45a04

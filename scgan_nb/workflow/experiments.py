@@ -526,13 +526,14 @@ def require_generation(
     save_path: str | Path | None = None,
     depth: int | None = None,
     covariates: Mapping[str, object] | None = None,
+    candidates: int | None = None,
 ) -> None:
     """Refuse, before training, what `generate` would refuse after it.
 
     Parameters
     ----------
     folder : a processed experiment folder; for another folder, only `save_path` is looked at.
-    cells_no, save_path, depth, covariates : of `generate`.
+    cells_no, save_path, depth, covariates, candidates : of `generate`.
 
     Raises
     ------
@@ -546,6 +547,7 @@ def require_generation(
     from types import SimpleNamespace
 
     from scgan_nb.generation.sampling import collect_training_metadata
+    from scgan_nb.generation.share_sampling import choice_among
     from scgan_nb.generation.writing import plan_cells, require_cell_format
     from scgan_nb.workflow.model_files import require_free_output
 
@@ -556,6 +558,7 @@ def require_generation(
         return
     cells, experiment = load_processed(folder)
     require_free_output(target, experiment)
+    choice_among(candidates, SimpleNamespace() if experiment.model.recipe == "counts" else None)
     metadata = collect_training_metadata(cells, experiment.input_ds.covariates)
     labels = experiment.preprocessed.clusters_no if experiment.model.type == "cscGAN" else 0
     generator, options = SimpleNamespace(clusters=labels), {"depth": depth}
