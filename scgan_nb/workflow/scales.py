@@ -56,7 +56,7 @@ _SMALL_MODEL = {
     name: value
     for name, value in preset_settings("minutes").items()
     if setting_paths()[name][0] in ("model", "training") and value != _AS_PUBLISHED[name]
-} | {"summary_freq": 0}
+} | {"validation_freq": 0, "summary_freq": 0}
 _OWN_LABELS = {"labels_key": "cell_type", "res": None, "valid_cells": 0}
 
 # %% ../../nbs/workflow/scales.ipynb #896c3f71
@@ -157,4 +157,4 @@ def counts_settings(name: str, **changes: object) -> dict:
         return _COUNTS_AT_SMOKE | changes
     paths = setting_paths()
     own = {k: v for k, v in preset_settings("counts").items() if paths[k][0] != "input_ds"}
-    return own | {"summary_freq": 0} | changes
+    return own | {"validation_freq": 0, "summary_freq": 0} | changes
