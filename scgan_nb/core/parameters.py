@@ -256,6 +256,19 @@ class ModelParams(Block):
         "counts: it makes expected shares, from which counts are drawn during training",
         extension=True,
     )
+    critic_thresholds: list[Size] = setting(
+        list,
+        "recipe counts: for each of these numbers the critic also sees whether a gene has so many "
+        "counts or more",
+        "counts",
+        extension=True,
+    )
+    clumping: bool = setting(
+        False,
+        "recipe counts: molecules are drawn in clumps, whose mean size is found during training; "
+        "false: Poisson counts",
+        extension=True,
+    )
 
 # %% ../../nbs/core/parameters.ipynb #62b67c26
 class LearningRate(Block):
@@ -505,8 +518,8 @@ class Experiment(Block):
         if self.model.recipe == "counts" and self.model.critic_input != "linear":
             raise ValueError(
                 f"model.critic_input is {self.model.critic_input}, but with model.recipe counts "
-                "the critic sees counts in two views; leave critic_input out, or use the recipe "
-                "marouf2020 (preset minutes)"
+                "the critic sees several views of counts; leave critic_input out, or use the "
+                "recipe marouf2020 (preset minutes)"
             )
         return self
 

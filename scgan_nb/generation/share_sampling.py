@@ -56,7 +56,16 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     return make
 
 # %% ../../nbs/generation/share_sampling.ipynb #4b3263c2
-def draw_molecules(shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator) -> csr_matrix:
+def _multinomial(shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Counts int64 [cells, genes] with sums `totals`, by `shares` that sum to about 1."""
+    exact = shares.astype(np.float64)
+    exact /= np.maximum(exact.sum(axis=1, keepdims=True), 1e-300)
+    return rng.multinomial(totals, exact)
+
+
+def draw_molecules(
+    shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator, clumping: float = 0.0
+) -> csr_matrix:
     """Counts with given sums.
 
     Parameters
@@ -64,6 +73,7 @@ def draw_molecules(shares: np.ndarray, totals: np.ndarray, rng: np.random.Genera
     shares : float [cells, genes]; each cell's sum to 1, up to rounding.
     totals : int64 [cells], counts of each cell.
     rng : random numbers.
+    clumping : further counts in a clump of molecules on average, see `count_draws.draw_clumped`.
 
     Returns
     -------
@@ -77,9 +87,15 @@ def draw_molecules(shares: np.ndarray, totals: np.ndarray, rng: np.random.Genera
     """
     import scipy.sparse as sp
 
-    exact = shares.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    return sp.csr_matrix(rng.multinomial(totals, exact).astype(np.int32))
+    if not clumping:
+        return sp.csr_matrix(_multinomial(shares, totals, rng).astype(np.int32))
+    totals = np.asarray(totals)
+    # one stream for each draw, so that later cells change no earlier ones
+    streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=3)]
+    numbers = np.maximum(streams[0].binomial(totals, 1 / (1 + clumping)), np.minimum(totals, 1))
+    clumps = _multinomial(shares, numbers, streams[1])
+    further = _multinomial(clumps, totals - numbers, streams[2])
+    return sp.csr_matrix((clumps + further).astype(np.int32))
 
 # %% ../../nbs/generation/share_sampling.ipynb #6c2054aa
 CANDIDATES = 8
@@ -131,8 +147,8 @@ def choice_among(candidates: int | None, ratio: DensityRatio | None) -> Choice |
 class _Draws:
     """Counts of cells, chosen among candidates if there is a `choice`."""
 
-    def __init__(self, rng: np.random.Generator, choice: Choice | None):
-        self.choice, self.rng = choice, rng
+    def __init__(self, rng: np.random.Generator, choice: Choice | None, clumping: float):
+        self.choice, self.rng, self.clumping = choice, rng, clumping
         others = choice.candidates - 1 if choice else 0
         self.asked_rng, self.choice_rng, *more = rng.spawn(2 + others)
         self.rngs = [rng, *more]
@@ -156,15 +172,19 @@ class _Draws:
         import scipy.sparse as sp
 
         if self.choice is None:
-            return draw_molecules(shares_of(0), depths if asked is None else asked, self.rng)
-        drawn = [draw_molecules(shares_of(i), depths, rng) for i, rng in enumerate(self.rngs)]
+            totals = depths if asked is None else asked
+            return draw_molecules(shares_of(0), totals, self.rng, self.clumping)
+        drawn = [
+            draw_molecules(shares_of(i), depths, rng, self.clumping)
+            for i, rng in enumerate(self.rngs)
+        ]
         best, cells = self.chosen(drawn), np.arange(len(depths))
         if asked is None:
             return sp.vstack(drawn, format="csr")[best * len(cells) + cells]
         shares = shares_of(0).copy()
         for i in set(best.tolist()) - {0}:
             shares[best == i] = shares_of(i)[best == i]
-        return draw_molecules(shares, asked, self.asked_rng)
+        return draw_molecules(shares, asked, self.asked_rng, self.clumping)
 
 # %% ../../nbs/generation/share_sampling.ipynb #28c190e7
 def _chunks(plan: np.ndarray | int, depths: np.ndarray) -> Iterator[tuple]:
@@ -221,7 +241,8 @@ def sample_counts(
 
     from scgan_nb.models.losses import key
 
-    make, draws = compiled_shares(generator), _Draws(rng, choice)
+    clumping = float(generator.clumping) if generator.clumps else 0.0
+    make, draws = compiled_shares(generator), _Draws(rng, choice, clumping)
     for number, (rows, *conditions) in enumerate(_chunks(plan, depths)):
         pair = key(seed, "cells", number)
 

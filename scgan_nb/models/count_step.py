@@ -79,6 +79,9 @@ class CountGAN(WGAN):
         weights = self.generator.trainable_by_name().values()
         for mean, weight in zip(means, weights, strict=True):
             mean.assign(decay * mean + (1.0 - decay) * weight)
+        if self.generator.clumps:
+            mean = self.averaged.clumping
+            mean.assign(decay * mean + (1.0 - decay) * self.generator.clumping)
         self.averaged.hidden_of(z, labels, depths, training=True, follow=True)
 
 # %% ../../nbs/models/count_step.ipynb #8a7e9a8c
@@ -109,14 +112,17 @@ def _make_batch(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(generator.trainable_by_name().values()))
         pair = _counts_key(seed, count)
-        seen, counts = generated_views(generator, draws.z, labels, depths, pair)
+        thresholds = gan.critic.thresholds
+        seen, counts = generated_views(generator, draws.z, labels, depths, pair, thresholds)
     return _Batch(draws, depths, seen, counts, tape)
 
 
 def _update_critic(gan: CountGAN, real: tf.Tensor, batch: _Batch, rate: tf.Tensor) -> Update:
-    """Update the critic with a real and a generated batch."""
-    seen = views(real, batch.depths)
+    """Update the critic, and the size of clumps, with a real and a generated batch."""
+    seen = views(real, batch.depths, gan.critic.thresholds)
     update = gan.critic_update(seen, batch.draws.labels, batch.draws, rate, batch.views)
+    if gan.generator.clumps:
+        gan.generator.clumps.follow(real, batch.counts)
     return update._replace(fake=batch.counts)
 
 # %% ../../nbs/models/count_step.ipynb #51f5ce97

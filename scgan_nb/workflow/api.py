@@ -871,6 +871,8 @@ class _FromCounts(_Storage):
         critic_layers: Sequence[int] = (512, 256),
         critic_cond_type: str = "projection",
         critic_input: str = "linear",
+        critic_thresholds: Sequence[int] = (1, 3, 10),
+        clumping: bool = True,
         max_steps: int = 2000,
         batch_size: int = 128,
         critic_iters: int = 2,
@@ -914,6 +916,8 @@ class ScGAN(_FromCounts):
     gen_layers, critic_layers : widths of the hidden layers, from input to output.
     critic_cond_type : "proj" or "projection", the critic's layer for labels.
     critic_input : "linear", or "log1p" (recipe marouf2020: the critic sees log(1 + x)).
+    critic_thresholds, clumping : the critic sees whether a gene has so many counts; molecules are
+        drawn in clumps (recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['FITTED_CELLS', 'MIN_VALIDATION_CELLS', 'MAP_CELLS', 'split_probe', 'probe_recall', 'control_name',
-           'critic_overfitting', 'critic_scores', 'Monitor', 'TsnePictures']
+           'critic_overfitting', 'least_as_one', 'critic_scores', 'Monitor', 'TsnePictures']
 
 # %% ../../nbs/workflow/callbacks.ipynb #d22d9bbe
 FITTED_CELLS = 3_000
@@ -178,6 +178,26 @@ def critic_overfitting(train: np.ndarray, valid: np.ndarray, generated: np.ndarr
     return float((train.mean() - valid.mean()) / distance)
 
 
+def least_as_one(x: np.ndarray) -> np.ndarray:
+    """Counts of cells that were scaled: the least positive value of a cell is taken for one count.
+
+    Parameters
+    ----------
+    x : float [cells, genes], counts times a factor for each cell.
+
+    Returns
+    -------
+    float32 [cells, genes], whole numbers.
+
+    Examples
+    --------
+    >>> least_as_one(np.array([[2.5, 0.0, 7.5], [0.0, 0.0, 0.0]])).tolist()
+    [[1.0, 0.0, 3.0], [0.0, 0.0, 0.0]]
+    """
+    least = np.where(x > 0, x, np.inf).min(axis=1, keepdims=True)
+    return np.rint(x / least).astype(np.float32)
+
+
 def critic_scores(gan: WGAN, x: csr_matrix, codes: np.ndarray) -> np.ndarray:
     """Scores that the critic gives to cells.
 
@@ -196,11 +216,12 @@ def critic_scores(gan: WGAN, x: csr_matrix, codes: np.ndarray) -> np.ndarray:
     from scgan_nb.models.count_draws import views
     from scgan_nb.models.count_step import CountGAN
 
-    seen = tf.constant(x.toarray(), tf.float32)
-    if isinstance(gan, CountGAN):  # views are the same at any library size
-        seen = views(seen, tf.maximum(tf.reduce_sum(seen, axis=1), 1.0))
+    seen = x.toarray()
+    if isinstance(gan, CountGAN):
+        counts = least_as_one(seen)
+        seen = views(counts, np.maximum(counts.sum(axis=1), 1), gan.critic.thresholds)
     labels = tf.constant(codes, tf.int32) if gan.critic.clusters else None
-    return gan.critic(seen, labels).numpy().ravel()
+    return gan.critic(tf.constant(seen), labels).numpy().ravel()
 
 # %% ../../nbs/workflow/callbacks.ipynb #1bb4c9b3
 def _sampler(trainer: Trainer) -> Generator:
