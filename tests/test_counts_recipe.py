@@ -102,3 +102,33 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
     loaded = sg.load(folder, pbmc_example())
     assert "candidates" not in loaded.generate(5).uns["scgan_nb"]
     assert loaded.train(4, progress=False).gan.density_ratio.is_fitted
+
+
+def test_clumps_and_thresholds_can_be_left_out():
+    cells = pbmc_example()
+    models = [
+        sg.CscGAN(cells, labels_key="cell_type", **SMALL, **changes).train(2, progress=False)
+        for changes in ({}, {"clumping": False, "critic_thresholds": []})
+    ]
+    genes = cells.n_vars
+    assert [model.gan.critic.hidden[0].weights.shape[0] for model in models] == [
+        5 * genes,
+        2 * genes,
+    ]
+    names = [set(model.gan.state_by_name()) for model in models]
+    assert {"generator/clumps/clumping", "averaged/clumps/clumping"} == {
+        name for name in names[0] - names[1] if "clump" in name
+    }
+    assert not any("clump" in name for name in names[1])
+
+
+def test_clumps_lower_the_number_of_ones_and_keep_library_sizes():
+    model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(2, progress=False)
+    ones = []
+    for clumping in (0.0, 0.5):
+        model.gan.averaged.clumping.assign(clumping)
+        cells = model.generate(200, seed=1, candidates=1)
+        counts = cells.layers["counts"].toarray()
+        assert (counts.sum(axis=1) == cells.obs["n_counts"]).all()
+        ones.append((counts == 1).mean())
+    assert ones[1] < 0.9 * ones[0]
