@@ -30,11 +30,12 @@ from scgan_nb.workflow.api import CscGAN, load
 drawn_by_replicas = count_step.generated_views
 
 
-def drawn_in_halves(generator, z, labels, depths, pair):
+def drawn_in_halves(generator, z, labels, depths, pair, *views):
     "One device that draws the counts of the joined batch as two replicas do."
     shares = generator(z, labels, depths, training=True, follow=True)
     parts = zip(*(tf.split(x, 2) for x in (depths[:, None] * shares, depths)), range(2))
-    made = [seen_draw(*part, tf.random.fold_in(pair, number)) for *part, number in parts]
+    options = *views, generator.clumping
+    made = [seen_draw(*part, tf.random.fold_in(pair, n), *options) for *part, n in parts]
     return [tf.concat(of_both, axis=0) for of_both in zip(*made)]
 
 

@@ -241,7 +241,7 @@ def sample_counts(
 
     from scgan_nb.models.losses import key
 
-    clumping = float(generator.clumping) if generator.clumps else 0.0
+    clumping = generator.clumping.numpy().item() if generator.clumps else 0.0
     make, draws = compiled_shares(generator), _Draws(rng, choice, clumping)
     for number, (rows, *conditions) in enumerate(_chunks(plan, depths)):
         pair = key(seed, "cells", number)
