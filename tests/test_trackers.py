@@ -21,6 +21,7 @@ class FakeMLflow:
         self.params, self.metrics, self.artifacts = {}, [], []
 
     def log_params(self, params):
+        assert not any(set(name) & set("+()") for name in params)
         self.params |= params
 
     def log_metrics(self, metrics, step):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scgan_nb.training.trainer import Trainer
 
 # %% auto #0
-__all__ = ['rows_of', 'flat_settings', 'require_package', 'Tracker', 'MLflowTracker', 'WandbTracker']
+__all__ = ['rows_of', 'flat_settings', 'require_package', 'Tracker', 'mlflow_name', 'MLflowTracker', 'WandbTracker']
 
 # %% ../../nbs/training/trackers.ipynb #cd5a7c6c
 def rows_of(history: Mapping[str, Sequence], start: int = 0) -> Iterator[tuple[int, dict]]:
@@ -114,6 +114,17 @@ class Tracker:
         raise NotImplementedError
 
 # %% ../../nbs/training/trackers.ipynb #5c0368fb
+def mlflow_name(name: str) -> str:
+    """A name as MLflow allows it.
+
+    Examples
+    --------
+    >>> mlflow_name("validation/recall/CD14+ Monocytes")
+    'validation/recall/CD14_ Monocytes'
+    """
+    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
+
+
 class MLflowTracker(Tracker):
     """Send a training to the active run of MLflow; for `on_validation`.
 
@@ -136,12 +147,11 @@ class MLflowTracker(Tracker):
         self.mlflow = require_package("mlflow")
         if settings:
             known = flat_settings(settings).items()
-            self.mlflow.log_params({name: str(value)[:500] for name, value in known})
+            self.mlflow.log_params({mlflow_name(name): str(value)[:500] for name, value in known})
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         """Send numbers of one step."""
-        named = {re.sub(r"[^\w\-. /]", "_", name): value for name, value in numbers.items()}
-        self.mlflow.log_metrics(named, step=step)
+        self.mlflow.log_metrics({mlflow_name(k): v for k, v in numbers.items()}, step=step)
 
     def log_picture(self, path: Path, step: int) -> None:
         """Send a picture; its name has the step."""
