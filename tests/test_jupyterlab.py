@@ -124,11 +124,11 @@ def pictures(cells: list[dict]) -> int:
 
 
 def run_all(page) -> list[dict]:
-    """Choose Run All, wait until the last cell is done, and return the code cells."""
-    choose(page, "Run", "Run All Cells")
-    page.wait_for_timeout(2_000)
+    """Choose Run All, wait until the last cell has been run once more, and return the code cells."""
     last = f"{CELLS}.filter(cell => cell.cell_type == 'code').at(-1).execution_count"
-    page.wait_for_function(f"{STATE} == 'idle' && {last} != null", timeout=MILLISECONDS)
+    before = page.evaluate(last) or 0
+    choose(page, "Run", "Run All Cells")
+    page.wait_for_function(f"{STATE} == 'idle' && {last} > {before}", timeout=MILLISECONDS)
     page.wait_for_timeout(1_000)
     return code_cells(page)
 
@@ -137,8 +137,9 @@ def test_run_interrupt_and_run_again(address, page):
     page.goto(address)
     start = page.locator(".jp-RenderedMarkdown h1", has_text="scgan_nb")
     start.wait_for()
+    page.wait_for_function("document.querySelector('.jp-RenderedMarkdown img')?.naturalWidth > 0")
     keep_picture(page, "lab_start")
-    page.locator(".jp-RenderedMarkdown a", has_text="train").first.click()
+    page.locator(".jp-RenderedMarkdown").get_by_role("link", name="train", exact=True).first.click()
     page.locator(".jp-RenderedMarkdown h1", has_text="Train a model").wait_for()
     page.wait_for_function(f"{STATE} == 'idle'")
 
