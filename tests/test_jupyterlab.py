@@ -124,7 +124,7 @@ def pictures(cells: list[dict]) -> int:
 
 
 def run_all(page) -> list[dict]:
-    """Choose Run All, wait until the last cell has been run once more, and return the code cells."""
+    """Choose Run All, wait until the last cell has run once more, and return the code cells."""
     last = f"{CELLS}.filter(cell => cell.cell_type == 'code').at(-1).execution_count"
     before = page.evaluate(last) or 0
     choose(page, "Run", "Run All Cells")
