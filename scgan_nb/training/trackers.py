@@ -108,9 +108,11 @@ class Tracker:
             self.log_picture(Path(path), trainer.step)
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """Send numbers of one step."""
         raise NotImplementedError
 
     def log_picture(self, path: Path, step: int) -> None:
+        """Send a picture."""
         raise NotImplementedError
 
 # %% ../../nbs/training/trackers.ipynb #5c0368fb

@@ -665,8 +665,7 @@ class Trainer(_OnDevices):
     ):
         super().__init__(gan, job, keep)
         self.batches, self.settings, self.shares = batches, settings, shares
-        self.on_validation, self.name = list(on_validation), name
-        self.stop_signal = 0
+        self.on_validation, self.name, self.stop_signal = list(on_validation), name, 0
         self.at_end: list[Callable] = []
 
     def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
