@@ -29,6 +29,8 @@ SMALL = {
         "metrics": ["mmd", "memorisation_share"],
     },
     "judging_other_cells": {"n_cells": 400, "n_genes": 60, "evaluation": QUICK},
+    "covariates": {"n_cells": 400, "genes": 60, "changed": 10, "max_steps": 3, "per_donor": 20},
+    "mathematics": {"n_cells": 300, "genes": 60, "max_steps": 3, "draws": 2_000},
     "sharing_a_model": {"n_cells": 300, "genes": 60, "max_steps": 3, "evaluation": QUICK},
     "synthetic_truth": {
         "n_cells": 400,
@@ -48,6 +50,8 @@ WRITTEN = {
     "from_the_original": ["pbmc/parameters.json", "pbmc/TF_records", "cells.h5ad"],
     "how_long": ["curves.csv"],
     "judging_other_cells": ["copula.h5ad", "report.html", "compare.html"],
+    "covariates": ["labels.csv", "unseen_combination.h5ad", "changes.csv"],
+    "mathematics": ["numbers.csv"],
     "sharing_a_model": ["pbmc_model/model.json", "report.html", "elsewhere"],
     "synthetic_truth": ["clusterings.csv"],
 }

@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from scgan_nb.models.losses import Update
 
 # %% auto #0
-__all__ = ['STOP_SIGNALS', 'BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'findings_of', 'add_validation',
-           'is_best', 'validations_without_improvement', 'finite_losses', 'add_losses', 'CheckpointWriter',
-           'steps_per_call', 'StepTimer', 'Call', 'rates_of_steps', 'batches_from', 'call_steps', 'call_with_details',
-           'SummaryLog', 'Training', 'is_due', 'checked_losses', 'record_losses', 'agree', 'train_until',
-           'lacks_libdevice', 'Trainer']
+__all__ = ['STOP_SIGNALS', 'BACKGROUND_BYTES', 'SECONDS_PER_CALL', 'finish_step_first', 'findings_of', 'record_findings',
+           'add_validation', 'is_best', 'validations_without_improvement', 'finite_losses', 'add_losses',
+           'CheckpointWriter', 'steps_per_call', 'StepTimer', 'Call', 'rates_of_steps', 'batches_from', 'call_steps',
+           'call_with_details', 'SummaryLog', 'Training', 'is_due', 'checked_losses', 'record_losses', 'agree',
+           'train_until', 'lacks_libdevice', 'Trainer']
 
 # %% ../../nbs/training/trainer.ipynb #57e6c960
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -94,6 +94,18 @@ def findings_of(
     results = [function(trainer) for function in functions]
     numbers = {k: v for result in results if isinstance(result, dict) for k, v in result.items()}
     return numbers, [r for r in results if isinstance(r, Path) and r.suffix == ".png"]
+
+
+def record_findings(
+    functions: Sequence[Callable],
+    trainer: Trainer,
+    numbers: dict[str, float],
+    pictures: list[Path],
+) -> None:
+    """Show what `findings_of` found to those of the functions that are `trackers.Tracker`."""
+    for function in functions:
+        if hasattr(function, "record"):
+            function.record(trainer, numbers, pictures)
 
 
 def add_validation(history: dict[str, list], step: int, numbers: dict[str, float]) -> None:
@@ -653,8 +665,7 @@ class Trainer(_OnDevices):
     ):
         super().__init__(gan, job, keep)
         self.batches, self.settings, self.shares = batches, settings, shares
-        self.on_validation, self.name = list(on_validation), name
-        self.stop_signal = 0
+        self.on_validation, self.name, self.stop_signal = list(on_validation), name, 0
         self.at_end: list[Callable] = []
 
     def run(self, max_steps: int | None = None, progress: bool = True) -> dict[str, list]:
@@ -666,6 +677,7 @@ class Trainer(_OnDevices):
         """Call the functions of `at_end` with the trainer, after the last step."""
         for function in self.at_end:
             function(self)
+        record_findings(self.on_validation, self, {}, [])
 
     def validate(self) -> tuple[dict[str, float], list[Path]]:
         """Call the functions of `on_validation`, record their numbers, keep the best weights."""
@@ -674,4 +686,5 @@ class Trainer(_OnDevices):
             add_validation(self.history, self.step, found)
         if self.job and "score" in found and is_best(self.history["validation/score"]):
             self.save_best(float(found["score"]))
+        record_findings(self.on_validation, self, found, pictures)
         return found, pictures
