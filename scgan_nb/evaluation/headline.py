@@ -94,9 +94,9 @@ def headline(metrics: Mapping[str, Metric]) -> dict:
     -------
     dict: value (0: a bad generator, 100: real cells; None if no metric has a score), weakest_link
     (smallest strict score of all, 0 to 100, or None), questions (name -> smallest strict score of
-    its metrics, 0 to 1, or None), scores (metric -> strict score), weights (metric -> weight; the
-    worst metric of each question has one, and they sum to 1), left_out (metrics of `QUESTIONS`
-    without a score).
+    its metrics, 0 to 1, or None), scores (metric -> strict score), weights (metric -> weight, with
+    the sum 1: half of it for the weakest, half shared by the worst metric of each question),
+    left_out (metrics of `QUESTIONS` without a score).
 
     Examples
     --------
@@ -107,12 +107,14 @@ def headline(metrics: Mapping[str, Metric]) -> dict:
     by_question = {question: _scores(metrics, names) for question, names in QUESTIONS.items()}
     scores = {name: score for found in by_question.values() for name, score in found.items()}
     worst = {q: min(found, key=found.__getitem__) for q, found in by_question.items() if found}
-    decisive = list(worst.values())
-    weights = {name: (name in decisive) / len(worst) for name in scores}
+    weakest = min(scores, key=scores.__getitem__, default=None)
+    weights = {
+        name: (name in worst.values()) / len(worst) / 2 + (name == weakest) / 2 for name in scores
+    }
     every_name = [name for names in QUESTIONS.values() for name in names]
     return {
-        "value": float(100 * np.mean([scores[k] for k in decisive])) if decisive else None,
-        "weakest_link": 100 * min(scores.values()) if scores else None,
+        "value": 100 * sum(weights[k] * scores[k] for k in scores) if scores else None,
+        "weakest_link": 100 * scores[weakest] if scores else None,
         "questions": {q: scores[worst[q]] if q in worst else None for q in QUESTIONS},
         "scores": scores,
         "weights": weights,
