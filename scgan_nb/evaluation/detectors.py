@@ -29,7 +29,7 @@ PANEL = (*DETECTORS, "mlp_auroc", "one_nn")
 
 
 def _classifier(name: str, trees: int, seed: int) -> ClassifierMixin:
-    """The classifier of a metric, not fitted; `trees` of the forest, half as many boosting steps."""
+    """The classifier of a metric, not fitted; `trees` of a forest, half as many boosting steps."""
     from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier

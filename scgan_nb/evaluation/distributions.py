@@ -103,7 +103,7 @@ def expressed_ks(
 
     Examples
     --------
-    >>> expressed_ks(np.array([[1.0, 0.0], [2.0, 0.0]]), np.array([[2.0, 0.0], [3.0, 0.0]])).tolist()
+    >>> expressed_ks(np.array([[1.0], [2.0]]), np.array([[2.0], [3.0]])).tolist()
     [0.5]
     """
     genes = _expressed_genes(generated, real, min_share)

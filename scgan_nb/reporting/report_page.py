@@ -9,7 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..evaluation.detectors import smallest_difference
-from ..evaluation.headline import QUESTIONS, headline, main_fault
+from ..evaluation.headline import NO_FAULT, QUESTIONS, headline, main_fault
 from ..evaluation.metric_table import measured_on
 from ..evaluation.protocols.runner import PROTOCOLS
 from ..evaluation.results import Metric
@@ -210,14 +210,18 @@ def _membership_sentences(details: dict) -> list[str]:
             f"Unseen cells of donors in the training data, against cells of other donors: AUROC "
             f"{auroc}; 0.5: not recognised."
         )
+    if details.get("calibrated_auroc") is not None:
+        sentences.append(
+            "An attacker who also holds cells of further donors, in neither set, and compares "
+            f"distances with those to them: AUROC {number(details['calibrated_auroc'])}."
+        )
     return sentences
 
 # %% ../../nbs/reporting/report_page.ipynb #9d9a7a38
 def signs_of_copies(report: Report) -> list[str]:
-    """Titles and values of the metrics on copies that are off, or far off."""
-    metrics = report.metrics
-    names = [name for name in QUESTIONS["new"] if name in metrics]
-    off = [name for name in names if verdict(metrics[name]) in ("off", "far off")]
+    """Titles and values of the metrics on copies whose strict score is below `NO_FAULT`."""
+    metrics, scores = report.metrics, headline(report.metrics)["scores"]
+    off = [name for name in QUESTIONS["new"] if scores.get(name, 1) < NO_FAULT]
     return [
         f"{title_of(name)} {number(metrics[name].value)} "
         f"(real cells {number(metrics[name].positive_control)})"
