@@ -54,6 +54,13 @@ def _chance(metric: Metric) -> float:
     return float(half / t.ppf(0.975, r - 1) / np.sqrt(1 + 1 / r))
 
 
+def _worst_value(metric: Metric) -> float:
+    "The value that has a strict score of 0."
+    if "auroc" in metric.name:
+        return 1.0
+    return 0.0 if metric.name == "precision" else metric.negative_control
+
+
 def strict_score(metric: Metric) -> float | None:
     """The strict score of a metric, as in the equation above.
 
@@ -75,7 +82,7 @@ def strict_score(metric: Metric) -> float | None:
     if metric.score is None or metric.details.get("by_construction"):
         return None
     allowed = metric.error(metric.positive_control) + 2 * _chance(metric)
-    worst = 0.5 if "auroc" in metric.name else metric.error(metric.negative_control)
+    worst = metric.error(_worst_value(metric))
     if worst <= allowed:
         return None
     loss = (metric.error(metric.value) - allowed) / (worst - allowed)
