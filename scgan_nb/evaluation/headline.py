@@ -43,15 +43,11 @@ QUESTIONS = {
 
 # %% ../../nbs/evaluation/headline.ipynb #e5ae66c4
 def _chance(metric: Metric) -> float:
-    """Standard deviation of the positive control from draw to draw, from its interval."""
-    from scipy.stats import t
-
+    """Half the width of the interval of the positive control, before it was cut off at bounds."""
     ends = (metric.positive_control_low, metric.positive_control_high)
     if metric.repeats < 2 or None in ends:
         return 0.0
-    half = max(abs(end - metric.positive_control) for end in ends)
-    r = metric.repeats
-    return float(half / t.ppf(0.975, r - 1) / np.sqrt(1 + 1 / r))
+    return max(abs(end - metric.positive_control) for end in ends)
 
 
 def _worst_value(metric: Metric) -> float:
@@ -81,7 +77,7 @@ def strict_score(metric: Metric) -> float | None:
     """
     if metric.score is None or metric.details.get("by_construction"):
         return None
-    allowed = metric.error(metric.positive_control) + 2 * _chance(metric)
+    allowed = metric.error(metric.positive_control) + _chance(metric)
     worst = metric.error(_worst_value(metric))
     if worst <= allowed:
         return None
