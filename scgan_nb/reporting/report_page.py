@@ -409,12 +409,12 @@ def _strongest_sentence(m: Metric | None) -> str:
 
 
 def _panel_sentence(metrics: dict[str, Metric]) -> str:
-    """The strongest of the whole panel, and the label whose cells are told best."""
+    """The strongest of the panel, and the label told best, where so many cells show them."""
     strongest = metrics.get("strongest_auroc")
     details = {} if strongest is None else strongest.details
     name, sentences = details.get("strongest_of_panel"), []
-    if name:
-        found = details["panel"][name]
+    found = details["panel"][name] if name else None
+    if found and found["value"] > 0.5 + details.get("smallest_difference", 0):
         sentences.append(
             f"Of all {len(details['panel'])} classifiers, {title_of(name)} is the farthest above "
             f"its control: {number(found['value'])} (other real cells "
@@ -422,7 +422,7 @@ def _panel_sentence(metrics: dict[str, Metric]) -> str:
         )
     forest = metrics.get("rf_auroc_genes")
     worst = None if forest is None else forest.details.get("worst_label")
-    if worst:
+    if worst and worst["value"] > 0.5 + smallest_difference(worst["n"]):
         sentences.append(
             f"Within labels, the forest on genes tells {worst['label']} best: "
             f"{number(worst['value'])} (other real cells {number(worst['positive_control'])})."
