@@ -109,7 +109,7 @@ def expressed_ks(
     genes = _expressed_genes(generated, real, min_share)
     return gene_ks(real[:, genes], generated[:, genes]) if len(genes) else np.empty(0)
 
-
+# %% ../../nbs/evaluation/distributions.ipynb #24b5f310
 def ks(
     real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, min_share: float = 0.1
 ) -> float:

@@ -77,7 +77,7 @@ def _others(
     halves = np.array_split(rest[apart[rest]][: 2 * MOST_RELEASED], 2)
     return holdout.logged[halves[0]], holdout.logged[halves[1]]
 
-
+# %% ../../nbs/evaluation/membership.ipynb #59a9c775
 def balanced_sets(
     train: CellSet,
     holdout: CellSet,
@@ -116,12 +116,8 @@ def balanced_sets(
     >>> len(found), found[0].train.n, found[0].holdout.n, found[0].others.shape[0]
     (2, 20, 20, 20)
     """
-    found = []
-    apart = _of_reference_donors(train, holdout, rng)
-    for drawn in draws:
-        rows = drawn[~apart[drawn]]
-        if not len(rows):
-            continue
+    found, apart = [], _of_reference_donors(train, holdout, rng)
+    for rows in filter(len, (drawn[~apart[drawn]] for drawn in draws)):
         held_out, left = holdout.take(rows), np.arange(train.n)
         others = _others(holdout, rows, apart, rng)
         for _ in range(min(most, len(left) // len(rows))):

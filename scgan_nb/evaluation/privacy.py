@@ -174,12 +174,18 @@ def _attack_by_donor(
     return found
 
 # %% ../../nbs/evaluation/privacy.ipynb #9abd49cf
-def _calibrated(cells: np.ndarray, reference: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Logarithm of the distance to reference cells over that to generated cells, -`score`."""
-    apart = neighbours(cells, reference, 1)[0][:, 0]
-    return np.log(np.maximum(apart, 1e-12)) - np.log(np.maximum(-score, 1e-12))
+def _calibrated_auroc(sets: tuple, reference: np.ndarray, scores: tuple) -> float:
+    """The attack on members and non-members by distances against those to reference cells.
 
+    `scores` are minus the distances to generated cells, as `sets` members first.
+    """
+    calibrated = []
+    for cells, score in zip(sets, scores, strict=True):
+        apart = neighbours(cells, reference, 1)[0][:, 0]
+        calibrated.append(np.log(np.maximum(apart, 1e-12)) - np.log(np.maximum(-score, 1e-12)))
+    return _attack_auroc(*calibrated)
 
+# %% ../../nbs/evaluation/privacy.ipynb #8a8ff862
 def membership_inference_auroc(
     members: np.ndarray,
     nonmembers: np.ndarray,
@@ -207,10 +213,7 @@ def membership_inference_auroc(
     their mean scores), unseen_auroc (AUROC of unseen cells of member donors against cells of other
     donors). The last two are None without a non-member donor, or without such cells.
 
-    Raises
-    ------
-    ValueError
-        If there are not as many members as non-members, or not as many donors as cells.
+    Raises `ValueError` for more members than non-members or fewer, or donors for other cells.
 
     Examples
     --------
@@ -226,11 +229,8 @@ def membership_inference_auroc(
     at_1, at_01 = (float((inside > limit).mean()) for limit in limits)
     found = {"auroc": _attack_auroc(inside, outside), "tpr_at_1": at_1, "tpr_at_01": at_01}
     if reference is not None:
-        calibrated = (
-            _calibrated(members, reference, inside),
-            _calibrated(nonmembers, reference, outside),
-        )
-        found["calibrated_auroc"] = _attack_auroc(*calibrated)
+        scores = inside, outside
+        found["calibrated_auroc"] = _calibrated_auroc((members, nonmembers), reference, scores)
     if member_donors is None or nonmember_donors is None:
         return found
     return found | _attack_by_donor(inside, outside, member_donors, nonmember_donors)

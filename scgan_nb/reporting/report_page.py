@@ -187,7 +187,7 @@ def _repeats_sentence(details: dict) -> str:
         "values of another generated cell."
     )
 
-
+# %% ../../nbs/reporting/report_page.ipynb #9e1746b3
 def _membership_sentences(details: dict) -> list[str]:
     sentences = []
     for rate, allowed in (("tpr_at_1", "1 %"), ("tpr_at_01", "0.1 %")):
