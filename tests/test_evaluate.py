@@ -395,6 +395,12 @@ def test_donors_of_copied_cells_are_named(pbmc):
     pairs = found["near_duplicate_share"].details["pairs"]
     rows = np.flatnonzero(train.obs["donor"] != "c")
     assert len(pairs) == 20 and all(rows[p["generated"]] == p["train"] for p in pairs)
+    assert details["calibrated_auroc"] is None  # two donors are too few to set one apart
+    holdout.obs["donor"] = np.array(["x", "y", "z"])[np.arange(500) % 3]
+    only = ["membership_auroc"]
+    found = evaluated(copies, holdout, only, train=train, donor_key="donor")
+    details = found["membership_auroc"].details
+    assert details["calibrated_auroc"] > 0.8 and details["donor_auroc"] > 0.6
     del holdout.obs["donor"]
     with pytest.raises(ValueError, match="held-out cells have no donors 'donor'"):
         evaluated(copies, holdout, only, train=train, donor_key="donor")

@@ -202,14 +202,24 @@ def _three_sets():
             yield name, ad.read_h5ad(folder / file), key
 
 
+NAMED_BY = {
+    "label dropped": {"label_share", "label_mix", "coverage"},
+    "gene silenced": {"worst_gene"},
+    "depth doubled": {"library_size"},
+    "variance halved": {"worst_gene", "gene_variance", "mean_variance"},
+    "labels given away": {"label_share", "label_agreement"},
+    "copies": {"nndr", "near_duplicate_share", "membership_auroc"},
+}
+
+
 def test_the_headline_orders_generators_and_faults_on_three_sets():
     from scgan_nb.evaluation.baselines import gaussian_copula, independent_nb
     from scgan_nb.evaluation.evaluate import compute_metrics_of
     from scgan_nb.evaluation.faults import FAULTS, nearly_real, planted
-    from scgan_nb.evaluation.headline import QUESTIONS, headline
+    from scgan_nb.evaluation.headline import QUESTIONS, headline, main_fault
 
     names = [name for metrics in QUESTIONS.values() for name in metrics]
-    options = {"n": 250, "repeats": 4, "trees": 50, "within_labels": False, "only": names}
+    options = {"n": 300, "repeats": 4, "trees": 50, "within_labels": False, "only": names}
     for name, cells, key in _three_sets():
         cells.X = sp.csr_matrix(cells.X, dtype="float32")
         totals = np.asarray(cells.X.sum(axis=0)).ravel()
@@ -224,9 +234,14 @@ def test_the_headline_orders_generators_and_faults_on_three_sets():
         } | {fault: planted(other, fault, key, train) for fault in FAULTS}
         found = compute_metrics_of(holdout, generators, train, key, **options)
         score = {kind: headline(metrics)["value"] for kind, metrics in found.items()}
-        assert score["real"] >= 97 and score["near"] >= 85, (name, score)
+        # the labels of this third of Paul, 19 of them, are shared out otherwise by chance
+        least = 93 if name == "paul" else 97
+        assert score["real"] >= least and score["near"] >= 85, (name, score)
         assert max(score["copula"], score["independent"]) < 75, (name, score)
-        assert all(score[fault] <= score["real"] - 5 for fault in FAULTS), (name, score)
+        assert all(score[fault] <= score["real"] - 10 for fault in FAULTS), (name, score)
+        fault = {kind: main_fault(metrics) for kind, metrics in found.items()}
+        assert fault["real"] is None, (name, fault)
+        assert all(fault[kind] in named for kind, named in NAMED_BY.items()), (name, fault)
 
 
 def test_clean_cells_are_never_accused_and_a_memoriser_at_5_percent_is_caught():

@@ -183,7 +183,7 @@ def donor_details(results: DrawResults) -> dict:
     -------
     dict: tpr_at_1 and tpr_at_01 (true positives at 1 % and 0.1 % false positives, means), each
     with an interval (low, high) for one more attack; if donors are known also by_donor
-    (donor -> AUROC), donor_auroc and unseen_auroc.
+    (donor -> AUROC), donor_auroc, unseen_auroc and calibrated_auroc.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def donor_details(results: DrawResults) -> dict:
         for donor in donors
     }
     found |= {"by_donor": by_donor, "donor_auroc": mean_of(attacks, "donor_auroc")}
-    return found | {"unseen_auroc": mean_of(attacks, "unseen_auroc")}
+    return found | {key: mean_of(attacks, key) for key in ("unseen_auroc", "calibrated_auroc")}
 
 # %% ../../nbs/evaluation/details.ipynb #360ae1b3
 def label_share_details(real: np.ndarray, generated: np.ndarray) -> dict:

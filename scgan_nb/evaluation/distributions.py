@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['gene_ks', 'ks', 'worst_gene', 'variance_gaps', 'gene_variance', 'mean_variance', 'genes_per_cell', 'energy',
-           'sliced_wasserstein', 'rf_roc']
+__all__ = ['gene_ks', 'expressed_ks', 'ks', 'worst_gene', 'variance_gaps', 'gene_variance', 'mean_variance', 'genes_per_cell',
+           'energy', 'sliced_wasserstein', 'rf_roc']
 
 # %% ../../nbs/evaluation/distributions.ipynb #9e422ab7
 def _block_ks(real, generated) -> np.ndarray:
@@ -87,6 +87,29 @@ def _expressed_genes(first, second, min_share: float) -> np.ndarray:
     return np.flatnonzero(np.maximum(*shares) >= min_share)
 
 
+def expressed_ks(
+    real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, min_share: float = 0.1
+) -> np.ndarray:
+    """`gene_ks` of the genes that are expressed in enough cells; `ks` and `worst_gene` use it.
+
+    Parameters
+    ----------
+    real, generated : see `gene_ks`.
+    min_share : share of the cells of either set that must express a gene.
+
+    Returns
+    -------
+    float [expressed genes].
+
+    Examples
+    --------
+    >>> expressed_ks(np.array([[1.0], [2.0]]), np.array([[2.0], [3.0]])).tolist()
+    [0.5]
+    """
+    genes = _expressed_genes(generated, real, min_share)
+    return gene_ks(real[:, genes], generated[:, genes]) if len(genes) else np.empty(0)
+
+# %% ../../nbs/evaluation/distributions.ipynb #24b5f310
 def ks(
     real: np.ndarray | csr_matrix, generated: np.ndarray | csr_matrix, min_share: float = 0.1
 ) -> float:
@@ -106,10 +129,8 @@ def ks(
     >>> ks(np.array([[1.0, 0.0], [2.0, 0.0]]), np.array([[2.0, 0.0], [3.0, 0.0]]))
     0.5
     """
-    genes = _expressed_genes(generated, real, min_share)
-    if not len(genes):
-        return float("nan")
-    return float(gene_ks(real[:, genes], generated[:, genes]).mean())
+    distances = expressed_ks(real, generated, min_share)
+    return float(distances.mean()) if len(distances) else float("nan")
 
 # %% ../../nbs/evaluation/distributions.ipynb #46702354
 def worst_gene(
@@ -131,10 +152,8 @@ def worst_gene(
     >>> worst_gene(np.array([[1.0, 5.0], [2.0, 6.0]]), np.array([[1.0, 0.0], [2.0, 0.0]]))
     1.0
     """
-    genes = _expressed_genes(generated, real, min_share)
-    if not len(genes):
-        return float("nan")
-    return float(gene_ks(real[:, genes], generated[:, genes]).max())
+    distances = expressed_ks(real, generated, min_share)
+    return float(distances.max()) if len(distances) else float("nan")
 
 # %% ../../nbs/evaluation/distributions.ipynb #d231bec9
 def _log_variances(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

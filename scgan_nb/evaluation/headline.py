@@ -43,15 +43,18 @@ QUESTIONS = {
 
 # %% ../../nbs/evaluation/headline.ipynb #e5ae66c4
 def _chance(metric: Metric) -> float:
-    """Standard deviation of the positive control from draw to draw, from its interval."""
-    from scipy.stats import t
-
+    """Half the width of the interval of the positive control, before it was cut off at bounds."""
     ends = (metric.positive_control_low, metric.positive_control_high)
     if metric.repeats < 2 or None in ends:
         return 0.0
-    half = max(abs(end - metric.positive_control) for end in ends)
-    r = metric.repeats
-    return float(half / t.ppf(0.975, r - 1) / np.sqrt(1 + 1 / r))
+    return max(abs(end - metric.positive_control) for end in ends)
+
+
+def _worst_value(metric: Metric) -> float:
+    "The value that has a strict score of 0."
+    if "auroc" in metric.name:
+        return 1.0
+    return 0.0 if metric.name == "precision" else metric.negative_control
 
 
 def strict_score(metric: Metric) -> float | None:
@@ -74,8 +77,8 @@ def strict_score(metric: Metric) -> float | None:
     """
     if metric.score is None or metric.details.get("by_construction"):
         return None
-    allowed = metric.error(metric.positive_control) + 2 * _chance(metric)
-    worst = 0.5 if "auroc" in metric.name else metric.error(metric.negative_control)
+    allowed = metric.error(metric.positive_control) + _chance(metric)
+    worst = metric.error(_worst_value(metric))
     if worst <= allowed:
         return None
     loss = (metric.error(metric.value) - allowed) / (worst - allowed)
@@ -94,9 +97,9 @@ def headline(metrics: Mapping[str, Metric]) -> dict:
     -------
     dict: value (0: a bad generator, 100: real cells; None if no metric has a score), weakest_link
     (smallest strict score of all, 0 to 100, or None), questions (name -> smallest strict score of
-    its metrics, 0 to 1, or None), scores (metric -> strict score), weights (metric -> weight; the
-    worst metric of each question has one, and they sum to 1), left_out (metrics of `QUESTIONS`
-    without a score).
+    its metrics, 0 to 1, or None), scores (metric -> strict score), weights (metric -> weight, with
+    the sum 1: half of it for the weakest, half shared by the worst metric of each question),
+    left_out (metrics of `QUESTIONS` without a score).
 
     Examples
     --------
@@ -107,12 +110,14 @@ def headline(metrics: Mapping[str, Metric]) -> dict:
     by_question = {question: _scores(metrics, names) for question, names in QUESTIONS.items()}
     scores = {name: score for found in by_question.values() for name, score in found.items()}
     worst = {q: min(found, key=found.__getitem__) for q, found in by_question.items() if found}
-    decisive = list(worst.values())
-    weights = {name: (name in decisive) / len(worst) for name in scores}
+    weakest = min(scores, key=scores.__getitem__, default=None)
+    weights = {
+        name: (name in worst.values()) / len(worst) / 2 + (name == weakest) / 2 for name in scores
+    }
     every_name = [name for names in QUESTIONS.values() for name in names]
     return {
-        "value": float(100 * np.mean([scores[k] for k in decisive])) if decisive else None,
-        "weakest_link": 100 * min(scores.values()) if scores else None,
+        "value": 100 * sum(weights[k] * scores[k] for k in scores) if scores else None,
+        "weakest_link": 100 * scores[weakest] if scores else None,
         "questions": {q: scores[worst[q]] if q in worst else None for q in QUESTIONS},
         "scores": scores,
         "weights": weights,

@@ -24,13 +24,12 @@ from scgan_nb.evaluation.detectors import (
 )
 from scgan_nb.evaluation.distributions import (
     energy,
+    expressed_ks,
     gene_variance,
     genes_per_cell,
-    ks,
     mean_variance,
     rf_roc,
     sliced_wasserstein,
-    worst_gene,
 )
 from .downstream import de_concordance, label_share, transfer
 from .membership import membership_metrics
@@ -47,7 +46,7 @@ from scgan_nb.evaluation.metrics import (
 from .privacy import near_duplicates, nearest_training, nndr, repeated_cells
 
 # %% auto #0
-__all__ = ['MeasurementContext', 'measure_pair']
+__all__ = ['FOLDS', 'MeasurementContext', 'measure_pair']
 
 # %% ../../nbs/evaluation/measurement.ipynb #31f36709
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +93,9 @@ class MeasurementContext:
     released: Any = None
 
 # %% ../../nbs/evaluation/measurement.ipynb #49c529a1
+FOLDS = 3  # of every classifier
+
+
 def _cloud_metrics(
     names: Collection[str], real: CellSet, generated: CellSet, context: MeasurementContext
 ) -> dict:
@@ -114,7 +116,7 @@ def _cloud_metrics(
     if not {"one_nn", "one_nn_real", "one_nn_generated"}.isdisjoint(names):
         found |= one_nn(x, y)
     if not {"rf_auroc", "strongest_auroc"}.isdisjoint(names):
-        found["roc"] = rf_roc(x, y, trees=context.trees, seed=context.seed, n_jobs=1)
+        found["roc"] = rf_roc(x, y, context.trees, FOLDS, context.seed, n_jobs=1)
         found["rf_auroc"] = found["roc"]["auroc"]
     return found
 
@@ -193,10 +195,10 @@ def _gene_metrics(
         found |= centroid(real.logged, generated.logged)
     if "gene_wasserstein" in names:
         found["gene_wasserstein"] = gene_wasserstein(real.logged, generated.logged)
-    if "ks" in names:
-        found["ks"] = ks(real.logged, generated.logged)
-    if "worst_gene" in names:
-        found["worst_gene"] = worst_gene(real.logged, generated.logged)
+    if not {"ks", "worst_gene"}.isdisjoint(names):
+        distances = expressed_ks(real.logged, generated.logged)
+        if len(distances):
+            found |= {"ks": float(distances.mean()), "worst_gene": float(distances.max())}
     return found | _variance_metrics(names, real.logged, generated.logged)
 
 

@@ -34,15 +34,20 @@ class BalancedSets:
         Equally many cells; their components are those of `space`.
     others : CSR float32 [cells, genes]
         log1p of the remaining held-out cells, at most 5,000.
+    reference : CSR float32 [cells, genes] or None
+        log1p of other cells of donors that are in neither set.
     """
 
     space: Space
     train: CellSet
     holdout: CellSet
     others: Any
+    reference: Any = None
 
 
-def _balance(train: CellSet, holdout: CellSet, others: Any, space: Space) -> BalancedSets:
+def _balance(
+    train: CellSet, holdout: CellSet, others: tuple[Any, Any], space: Space
+) -> BalancedSets:
     "Fit a space like `space` on both sets alike and project both."
     both = sp.vstack([train.logged, holdout.logged]).tocsr()
     fitted = Space(space.n_pcs, space.n_genes, seed=space.seed).fit_logged(both)
@@ -50,10 +55,29 @@ def _balance(train: CellSet, holdout: CellSet, others: Any, space: Space) -> Bal
         fitted,
         train._replace(components=fitted.project(train.logged)),
         holdout._replace(components=fitted.project(holdout.logged)),
-        others,
+        *others,
     )
 
 # %% ../../nbs/evaluation/membership.ipynb #2150c185
+def _of_reference_donors(train: CellSet, holdout: CellSet, rng: np.random.Generator) -> np.ndarray:
+    "Held-out cells, bool, of a third of the donors without training cells."
+    if train.donors is None or holdout.donors is None:
+        return np.zeros(holdout.n, bool)
+    foreign = sorted(set(holdout.donors.tolist()) - set(train.donors.tolist()))
+    return np.isin(holdout.donors, rng.permutation(foreign)[: len(foreign) // 3])
+
+
+def _others(
+    holdout: CellSet, rows: np.ndarray, apart: np.ndarray, rng: np.random.Generator
+) -> tuple[Any, Any]:
+    "log1p of held-out cells that are not in `rows`, and of reference cells or None."
+    rest = rng.permutation(np.delete(np.arange(holdout.n), rows))
+    if not apart.any():
+        return holdout.logged[rest[:MOST_RELEASED]], None
+    halves = np.array_split(rest[apart[rest]][: 2 * MOST_RELEASED], 2)
+    return holdout.logged[halves[0]], holdout.logged[halves[1]]
+
+# %% ../../nbs/evaluation/membership.ipynb #59a9c775
 def balanced_sets(
     train: CellSet,
     holdout: CellSet,
@@ -92,11 +116,10 @@ def balanced_sets(
     >>> len(found), found[0].train.n, found[0].holdout.n, found[0].others.shape[0]
     (2, 20, 20, 20)
     """
-    found = []
-    for rows in draws:
-        held_out = holdout.take(rows)
-        rest = rng.permutation(np.delete(np.arange(holdout.n), rows))[:MOST_RELEASED]
-        others, left = holdout.logged[rest], np.arange(train.n)
+    found, apart = [], _of_reference_donors(train, holdout, rng)
+    for rows in filter(len, (drawn[~apart[drawn]] for drawn in draws)):
+        held_out, left = holdout.take(rows), np.arange(train.n)
+        others = _others(holdout, rows, apart, rng)
         for _ in range(min(most, len(left) // len(rows))):
             labels = None if train.labels is None else train.labels[left]
             picked = draw_cells(labels, len(left), len(rows), rng, held_out.labels)
@@ -148,7 +171,14 @@ def membership_metrics(
 
 # %% ../../nbs/evaluation/membership.ipynb #10c01f84
 def _attack(balanced: BalancedSets, released: np.ndarray) -> dict:
-    members, nonmembers = balanced.train, balanced.holdout
+    members, nonmembers, reference = balanced.train, balanced.holdout, balanced.reference
+    if reference is not None:
+        reference = balanced.space.project(reference)
     return membership_inference_auroc(
-        members.components, nonmembers.components, released, members.donors, nonmembers.donors
+        members.components,
+        nonmembers.components,
+        released,
+        members.donors,
+        nonmembers.donors,
+        reference,
     )

@@ -174,12 +174,25 @@ def _attack_by_donor(
     return found
 
 # %% ../../nbs/evaluation/privacy.ipynb #9abd49cf
+def _calibrated_auroc(sets: tuple, reference: np.ndarray, scores: tuple) -> float:
+    """The attack on members and non-members by distances against those to reference cells.
+
+    `scores` are minus the distances to generated cells, as `sets` members first.
+    """
+    calibrated = []
+    for cells, score in zip(sets, scores, strict=True):
+        apart = neighbours(cells, reference, 1)[0][:, 0]
+        calibrated.append(np.log(np.maximum(apart, 1e-12)) - np.log(np.maximum(-score, 1e-12)))
+    return _attack_auroc(*calibrated)
+
+# %% ../../nbs/evaluation/privacy.ipynb #8a8ff862
 def membership_inference_auroc(
     members: np.ndarray,
     nonmembers: np.ndarray,
     generated: np.ndarray,
     member_donors: ArrayLike | None = None,
     nonmember_donors: ArrayLike | None = None,
+    reference: np.ndarray | None = None,
 ) -> dict:
     """Success of a distance-based membership inference attack (Chen et al. 2020).
 
@@ -189,19 +202,18 @@ def membership_inference_auroc(
         many, in a space that was fitted on both alike.
     generated : float array [cells, dimensions], all that the attacker has.
     member_donors, nonmember_donors : str arrays [cells], or None.
+    reference : float array [cells, dimensions] or None, cells of donors in neither set.
 
     Returns
     -------
     dict with keys auroc (0.5 is best), tpr_at_1 and tpr_at_01 (shares of members named at false
-    positive rates of 1 % and 0.1 %; 0.01 and 0.001 are best), and with donors: by_donor (donor of
+    positive rates of 1 % and 0.1 %; 0.01 and 0.001 are best), with reference cells
+    calibrated_auroc (of the score against them), and with donors: by_donor (donor of
     members -> AUROC of its cells against cells of other donors), donor_auroc (AUROC of donors by
     their mean scores), unseen_auroc (AUROC of unseen cells of member donors against cells of other
     donors). The last two are None without a non-member donor, or without such cells.
 
-    Raises
-    ------
-    ValueError
-        If there are not as many members as non-members, or not as many donors as cells.
+    Raises `ValueError` for more members than non-members or fewer, or donors for other cells.
 
     Examples
     --------
@@ -216,6 +228,9 @@ def membership_inference_auroc(
     limits = np.quantile(outside, (0.99, 0.999), method="higher")
     at_1, at_01 = (float((inside > limit).mean()) for limit in limits)
     found = {"auroc": _attack_auroc(inside, outside), "tpr_at_1": at_1, "tpr_at_01": at_01}
+    if reference is not None:
+        scores = inside, outside
+        found["calibrated_auroc"] = _calibrated_auroc((members, nonmembers), reference, scores)
     if member_donors is None or nonmember_donors is None:
         return found
     return found | _attack_by_donor(inside, outside, member_donors, nonmember_donors)

@@ -50,8 +50,8 @@ def metric_table(metrics: dict[str, Metric]) -> str:
 def headline_terms(metrics: dict[str, Metric]) -> dict[str, dict]:
     """metric -> {question, weight, strict score} for all metrics of the headline.
 
-    The worst metric of a question has its weight. A metric that could not be evaluated has weight 0
-    and score None.
+    The worst metric of a question has its weight, and the worst of all half of the sum in addition.
+    A metric that could not be evaluated has weight 0 and score None.
     """
     found = headline(metrics)
     return {

@@ -9,7 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..evaluation.detectors import smallest_difference
-from ..evaluation.headline import QUESTIONS, headline, main_fault
+from ..evaluation.headline import NO_FAULT, QUESTIONS, headline, main_fault
 from ..evaluation.metric_table import measured_on
 from ..evaluation.protocols.runner import PROTOCOLS
 from ..evaluation.results import Metric
@@ -187,7 +187,7 @@ def _repeats_sentence(details: dict) -> str:
         "values of another generated cell."
     )
 
-
+# %% ../../nbs/reporting/report_page.ipynb #9e1746b3
 def _membership_sentences(details: dict) -> list[str]:
     sentences = []
     for rate, allowed in (("tpr_at_1", "1 %"), ("tpr_at_01", "0.1 %")):
@@ -210,14 +210,18 @@ def _membership_sentences(details: dict) -> list[str]:
             f"Unseen cells of donors in the training data, against cells of other donors: AUROC "
             f"{auroc}; 0.5: not recognised."
         )
+    if details.get("calibrated_auroc") is not None:
+        sentences.append(
+            "An attacker who also holds cells of further donors, in neither set, and compares "
+            f"distances with those to them: AUROC {number(details['calibrated_auroc'])}."
+        )
     return sentences
 
 # %% ../../nbs/reporting/report_page.ipynb #9d9a7a38
 def signs_of_copies(report: Report) -> list[str]:
-    """Titles and values of the metrics on copies that are off, or far off."""
-    metrics = report.metrics
-    names = [name for name in QUESTIONS["new"] if name in metrics]
-    off = [name for name in names if verdict(metrics[name]) in ("off", "far off")]
+    """Titles and values of the metrics on copies whose strict score is below `NO_FAULT`."""
+    metrics, scores = report.metrics, headline(report.metrics)["scores"]
+    off = [name for name in QUESTIONS["new"] if scores.get(name, 1) < NO_FAULT]
     return [
         f"{title_of(name)} {number(metrics[name].value)} "
         f"(real cells {number(metrics[name].positive_control)})"
@@ -405,12 +409,12 @@ def _strongest_sentence(m: Metric | None) -> str:
 
 
 def _panel_sentence(metrics: dict[str, Metric]) -> str:
-    """The strongest of the whole panel, and the label whose cells are told best."""
+    """The strongest of the panel, and the label told best, where so many cells show them."""
     strongest = metrics.get("strongest_auroc")
     details = {} if strongest is None else strongest.details
     name, sentences = details.get("strongest_of_panel"), []
-    if name:
-        found = details["panel"][name]
+    found = details["panel"][name] if name else None
+    if found and found["value"] > 0.5 + details.get("smallest_difference", 0):
         sentences.append(
             f"Of all {len(details['panel'])} classifiers, {title_of(name)} is the farthest above "
             f"its control: {number(found['value'])} (other real cells "
@@ -418,7 +422,7 @@ def _panel_sentence(metrics: dict[str, Metric]) -> str:
         )
     forest = metrics.get("rf_auroc_genes")
     worst = None if forest is None else forest.details.get("worst_label")
-    if worst:
+    if worst and worst["value"] > 0.5 + smallest_difference(worst["n"]):
         sentences.append(
             f"Within labels, the forest on genes tells {worst['label']} best: "
             f"{number(worst['value'])} (other real cells {number(worst['positive_control'])})."

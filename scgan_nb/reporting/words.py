@@ -31,7 +31,7 @@ WORDS = {
         "Can a classifier tell generated cells from real ones? 0.5: it can only guess.",
     ),
     "rf_auroc_genes": (
-        "Random forest on genes",
+        "Forest on genes",
         "Can a forest that sees every gene tell generated cells from real ones?",
     ),
     "hgb_auroc_genes": (
@@ -47,7 +47,7 @@ WORDS = {
         "Can a network of 16 units on principal components tell them apart?",
     ),
     "rf_auroc_counts": (
-        "Random forest on counts",
+        "Forest on counts",
         "Can a forest that sees the integer count of every gene tell them apart?",
     ),
     "hgb_auroc_counts": (
