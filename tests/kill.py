@@ -34,7 +34,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 COMMANDS = ("process", "train", "generate", "evaluate", "reproduce")
-ORDER = COMMANDS[:3] * 3 + COMMANDS[3:]  # the last two take longest
+ORDER = COMMANDS[:3] * 6 + COMMANDS[3:]  # the last two take longest
 COLUMNS = ("command", "moment", "running", "outcome")
 LIMIT = 900  # seconds that a command may take
 NOT_COMPARED = (".lock", "events.out.tfevents", "report.html", "cache/executed")
@@ -146,7 +146,10 @@ def end_of(process: int, seconds: float) -> int | None:
 
 def kill(process: int) -> None:
     """Send SIGKILL to a process and what it started, and wait for its end."""
-    os.killpg(process, signal.SIGKILL)
+    try:
+        os.killpg(process, signal.SIGKILL)
+    except ProcessLookupError:  # it has no group of its own yet
+        os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
 
 
