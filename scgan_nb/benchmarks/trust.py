@@ -9,10 +9,6 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # %% auto #0
 __all__ = ['outcome_table', 'kill_points']
