@@ -31,7 +31,7 @@ from scgan_nb.data.validation import ReadError  # noqa: E402
 from scgan_nb.training.checkpoints import read_checkpoint  # noqa: E402
 
 BEFORE = Path(__file__).parent / "fixtures" / "experiment_schema_1"
-NUMBER = int(os.environ.get("RANDOM_INPUTS", 40))
+NUMBER = int(os.environ.get("RANDOM_INPUTS", 15))
 random_inputs = settings(
     max_examples=NUMBER,
     derandomize=True,
