@@ -488,6 +488,7 @@ def _sum_of_cells(adata: AnnData, totals: np.ndarray) -> str | None:
     return str(adata.obs_names[largest]) if is_sum else None
 
 
+# %% ../../nbs/data/validation.ipynb #e7452120
 def counts_doubt(adata: AnnData) -> str | None:
     """What suggests that whole numbers are no counts.
 
