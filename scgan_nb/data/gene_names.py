@@ -111,6 +111,8 @@ _ANNOTATIONS = (
     r"|predicted_doublets?|mito(_|\.)?(percent|ratio|frac)\w*|(gene|tscp|mread)_count"
     r"|louvain(_\S+)?|leiden(_\S+)?|clusters?|cluster_?id|cell_?types?|labels?|batch|barcodes?"
     r"|library_?size|size_?factors?|sizeFactor|complexity|log10GenesPerUMI|scrublet_score"
+    r"|age|sex|gender|(donor|patient|subject|sample|plate|well|lane|batch)([._]?(id|no|number))?"
+    r"|day|time_?point|passage|bmi|total|sum|cell_?(id|no|number|index)"
 )
 _KINDS = {
     "summaries of the counting program": re.compile(_SUMMARIES),
@@ -152,14 +154,16 @@ def changed_names(names: Sequence[str]) -> list[str]:
 
 # %% ../../nbs/data/gene_names.ipynb #ddb7d747
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?")
+_SYMBOLS = ("feature_name", "gene_symbols", "gene_symbol", "gene_names", "gene_name", "symbol")
 
 
 def with_symbols(var: pd.DataFrame) -> pd.DataFrame:
-    """A table of genes with symbols as names, if its names are ids and `feature_name` has symbols.
+    """A table of genes with symbols as names, if its names are ids or numbers and it has symbols.
 
     Parameters
     ----------
     var : pandas.DataFrame [genes, ...]
+        Ids are replaced by `feature_name`, numbers by any column with a usual name of symbols.
 
     Returns
     -------
@@ -172,14 +176,20 @@ def with_symbols(var: pd.DataFrame) -> pd.DataFrame:
     >>> var = pd.DataFrame({"feature_name": ["CD3E"]}, index=["ENSG00000198851"])
     >>> with_symbols(var).index.tolist(), with_symbols(var)["gene_ids"].tolist()
     (['CD3E'], ['ENSG00000198851'])
+    >>> with_symbols(pd.DataFrame({"symbol": ["CD3E", "LYZ"]}, index=["0", "1"])).index.tolist()
+    ['CD3E', 'LYZ']
     """
     ids = [str(name) for name in var.index]
-    if "feature_name" not in var or not all(map(_ENSEMBL.fullmatch, ids[:100])):
+    are_ids = all(map(_ENSEMBL.fullmatch, ids[:100]))
+    are_numbers = ids == [str(number + int(ids[0] == "1")) for number in range(len(ids))]
+    columns = _SYMBOLS if are_numbers else _SYMBOLS[:1] if are_ids else ()
+    column = next((name for name in columns if name in var), None)
+    if column is None:
         return var
     var = var.copy()
-    if "gene_ids" not in var:
+    if are_ids and "gene_ids" not in var:
         var["gene_ids"] = ids
-    var.index = [str(name) for name in var["feature_name"]]
+    var.index = [str(name) for name in var[column]]
     return var
 
 # %% ../../nbs/data/gene_names.ipynb #31fd666f

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -89,6 +89,7 @@ def _existing(folder: Path, names: Sequence[str]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+_SAMPLE = re.compile(r"GSM\d+")  # of the Gene Expression Omnibus
 _TABLE = re.compile(r".*\.(tsv|csv|txt)(\.gz)?", re.IGNORECASE)
 
 
@@ -100,6 +101,7 @@ def _only_one(folder: Path, pattern: str) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
+# %% ../../nbs/data/matrix_folders.ipynb #d1c68dae
 def files_beside(matrix: Path) -> MatrixFiles | None:
     """A matrix with the files of its genes and cells; None if they are not there.
 
@@ -127,6 +129,13 @@ def files_beside(matrix: Path) -> MatrixFiles | None:
     cells = _only_one(folder, "barcode|cell|^obs")
     if genes is None or cells is None or genes == cells:
         return None
+    samples = {
+        _SAMPLE.findall(path.name)[0]
+        for path in (matrix, genes, cells)
+        if _SAMPLE.search(path.name)
+    }
+    if len(samples) > 1:  # of other samples in the same folder
+        return None
     return MatrixFiles(matrix, genes, cells)
 
 # %% ../../nbs/data/matrix_folders.ipynb #111dd3f6
@@ -151,7 +160,7 @@ def _read_columns(path: Path, may_be_space: bool = False) -> pd.DataFrame:
     if not lines:
         raise ReadError(f"{path} is an empty file")
     quoted = all('"' in line for line in lines[1:]) or ".csv" in path.name
-    return pd.read_csv(
+    table = pd.read_csv(
         io.StringIO(text),
         sep=_separator(lines, may_be_space),
         header=None,
@@ -160,13 +169,15 @@ def _read_columns(path: Path, may_be_space: bool = False) -> pd.DataFrame:
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         skip_blank_lines=False,
     )
+    return table.apply(lambda column: column.str.strip())
 
 
 def _with_heading(table: pd.DataFrame, has_heading: bool) -> pd.DataFrame:
     "The table with its first row as names of columns, and without running numbers of rows."
     if has_heading:
         names = [name.strip().lower() for name in table.iloc[0]]
-        table = table.iloc[1:].set_axis(names, axis=1)
+        says_nothing = all(re.fullmatch(r"(v|x|\.\.\.)?\d*", name) for name in names)
+        table = table.iloc[1:].set_axis(range(len(names)) if says_nothing else names, axis=1)
     first = table.iloc[:, 0].tolist()
     running = ([str(i) for i in range(len(table))], [str(i + 1) for i in range(len(table))])
     if table.shape[1] > 1 and first in running:
@@ -302,14 +313,65 @@ def _require_possible_size(path: Path) -> None:
             "download or copy it again"
         )
 
+# %% ../../nbs/data/matrix_folders.ipynb #6ba02a34
+_BANNER = b"%%matrixmarket"
+_BYTES_OF_NUMBERS = b"0123456789+-.eE \t\r\n" + b"nainfNAINFtyTY"  # also of nan, inf and infinity
 
+
+class _EntriesFile:
+    """A `.mtx` as SciPy can read it: whole numbers called real, and no comments.
+
+    It has no `seek`: SciPy would call it after an error, and the process would end.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path):
+        words = file.readline().removeprefix(b"\xef\xbb\xbf").lower().split()
+        if len(words) != 5 or words[0] != _BANNER:
+            raise ReadError(
+                f"{path} does not start with a line such as '%%MatrixMarket matrix coordinate "
+                "integer general'; download or copy it again"
+            )
+        words = [b"real" if b"integer" in word else word for word in words[1:]]
+        size = file.readline()
+        while size and (not size.strip() or size.startswith(b"%")):
+            size = file.readline()
+        self._start = b"%%MatrixMarket " + b" ".join(words) + b"\n" + size
+        self._file, self.strange = file, b""
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, or fewer; other text than numbers is kept in `strange`."""
+        if self._start:
+            end = len(self._start) if size < 0 else size
+            taken, self._start = self._start[:end], self._start[end:]
+            return taken
+        block = self._file.read(size)
+        self.strange = self.strange or block.translate(None, _BYTES_OF_NUMBERS)[:1]
+        return block
+
+# %% ../../nbs/data/matrix_folders.ipynb #3bf630d0
 def _read_entries(path: Path) -> Any:
     "The matrix of a `.mtx`, sparse or dense."
     import scipy.io
+    import scipy.sparse as sp
 
     _require_possible_size(path)
     with open_decompressed(path) as file:
-        return scipy.io.mmread(file)
+        entries = _EntriesFile(file, path)
+        X = scipy.io.mmread(entries)
+    if entries.strange:
+        raise ReadError(
+            f"{path} has {entries.strange.decode(errors='replace')!r} among its numbers; they may "
+            "have a decimal point, and nothing else"
+        )
+    if not sp.issparse(X):
+        return X
+    rows = X.tocsr()  # adds what stands twice
+    if rows.nnz < X.nnz:
+        raise ReadError(
+            f"{path} gives {X.nnz - rows.nnz:,} of its {X.nnz:,} entries more than once; was it "
+            "joined from parts, or written twice? Write it anew with each entry once"
+        )
+    return rows
 
 # %% ../../nbs/data/matrix_folders.ipynb #3f79f47f
 def read_matrix(path: Path, genome: str | None = None, transpose: bool | None = None) -> AnnData:

@@ -195,9 +195,10 @@ def _blocks(
     except pd.errors.ParserError as error:
         raise ReadError(f"{path} is no regular table: {str(error).strip()}") from None
     except ValueError as error:
-        if "could not convert" not in str(error):
+        said = str(error)
+        if not re.search("could not convert|cannot safely convert", said):
             raise
-        text = str(error).split(":")[-1].strip()
+        text = said.split(":")[-1].strip() if ":" in said else said.split(" in ")[-1]
         is_decimal = not _THOUSANDS.fullmatch(text)
         if is_decimal and start.decimal == "." and _COMMA_NUMBER.fullmatch(text.strip("'")):
             raise _DecimalCommaError from None
@@ -303,7 +304,7 @@ def _column_names(path: Path, start: TableStart) -> list[str]:
         )
     if _are_data(first[1:], first[0]):
         raise ReadError(f"{path} starts with numbers; its first line must name the columns")
-    return first
+    return [name.strip() for name in first]
 
 
 def _repeated_numbers(names: list[str]) -> bool:
@@ -318,7 +319,7 @@ def _are_data(names: list[str], heading: str) -> bool:
     if heading.lower() in {"", *GENE_WORDS, *CELL_WORDS}:
         return _repeated_numbers(names)
     numbers = [float(name) for name in names]
-    return any(b <= a for a, b in zip(numbers, numbers[1:], strict=False))
+    return len(numbers) == 1 or any(b <= a for a, b in zip(numbers, numbers[1:], strict=False))
 
 # %% ../../nbs/data/text_tables.ipynb #7875499c
 def _require_numbers(path: Path, columns: dict[int, str], second: list[str]) -> None:
@@ -354,7 +355,7 @@ def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnDat
                 f"{path} has no number in row {block[0].iloc[row]}, column "
                 f"{columns[numbers[column]]}; is the file cut short?"
             )
-        rows += block[0].tolist()
+        rows += block[0].str.strip().tolist()
         parts.append(sp.csr_matrix(values))
         for number, name in all_columns.items():
             if number not in columns:
@@ -401,7 +402,7 @@ def _read_triplets(
             line = skip + 1 + block.index[0] + int(gaps.argmax())
             raise ReadError(f"{path} has an empty field in line {line}; is the file cut short?")
         for axis in (0, 1):
-            codes, names = pd.factorize(block[axis])
+            codes, names = pd.factorize(block[axis].str.strip())
             places[axis].append(_numbered(names, numbers[axis])[codes].astype(np.int32))
         values.append(block[2].to_numpy())
     axes = tuple(map(list, numbers))

@@ -104,7 +104,16 @@ def to_csr(X: Any, values_at_once: int = VALUES_AT_ONCE) -> csr_matrix:
         out = sp.csr_matrix(X, dtype=np.float32, copy=True)
     else:
         out = _dense_to_csr(X, values_at_once)
+    if getattr(X, "dtype", None) == np.float16 and out.nnz and out.data.max() > 2048:
+        warn_user(
+            "the values are of type float16, in which counts above 2,048 lose their last digits"
+        )
+    stored = out.nnz
     out.sum_duplicates()
+    if out.nnz < stored:
+        warn_user(
+            f"{stored - out.nnz:,} entries of the sparse matrix are stored twice and were added"
+        )
     out.eliminate_zeros()
     return out
 
@@ -469,6 +478,17 @@ def repair_counts(adata: AnnData, *, clip: bool = False, round: bool = False) ->
     adata.X.eliminate_zeros()
 
 # %% ../../nbs/data/validation.ipynb #5907af0f
+def _sum_of_cells(adata: AnnData, totals: np.ndarray) -> str | None:
+    "The name of a cell whose counts are the sums of all others; None if there is none."
+    largest = int(totals.argmax())
+    if min(adata.shape) < 3 or 2 * totals[largest] != totals.sum():
+        return None
+    sums = np.asarray(adata.X.sum(axis=0, dtype=np.float64)).ravel()
+    is_sum = (2 * adata.X[[largest]].toarray().ravel() == sums).all()
+    return str(adata.obs_names[largest]) if is_sum else None
+
+
+# %% ../../nbs/data/validation.ipynb #e7452120
 def counts_doubt(adata: AnnData) -> str | None:
     """What suggests that whole numbers are no counts.
 
@@ -495,6 +515,8 @@ def counts_doubt(adata: AnnData) -> str | None:
             f"all {len(totals):,} cells have about the same total, {middle:,.0f}: were the values "
             "normalised (CPM) and rounded? Then give the counts from before that"
         )
+    if (name := _sum_of_cells(adata, totals)) is not None:
+        return f"{name} is the sum of all other cells: remove it if it is a total"
     sums = np.asarray(adata.X.sum(axis=0, dtype=np.float64)).ravel()
     largest = int(sums.argmax())
     if len(totals) >= 3 and adata.n_vars >= 3 and 2 * sums[largest] == totals.sum():

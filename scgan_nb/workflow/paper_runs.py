@@ -85,6 +85,8 @@ def without_run_metadata(notebook: dict) -> dict:
         tags = cell["metadata"].get("tags", [])
         tags = [tag for tag in tags if tag in ("parameters", "injected-parameters")]
         cell["metadata"] = {"tags": tags} if tags else {}
+        if "injected-parameters" in tags:
+            cell["id"] = "injected-parameters"  # papermill takes a random one
         cell["source"] = cell_source(cell).rstrip().splitlines(keepends=True)
     for cell in code_cells(notebook):
         cell["execution_count"] = None
