@@ -100,7 +100,6 @@ def _only_one(folder: Path, pattern: str) -> Path | None:
     found = [path for path in found if _TABLE.fullmatch(path.name)]
     return found[0] if len(found) == 1 else None
 
-
 # %% ../../nbs/data/matrix_folders.ipynb #d1c68dae
 def files_beside(matrix: Path) -> MatrixFiles | None:
     """A matrix with the files of its genes and cells; None if they are not there.

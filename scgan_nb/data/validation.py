@@ -487,7 +487,6 @@ def _sum_of_cells(adata: AnnData, totals: np.ndarray) -> str | None:
     is_sum = (2 * adata.X[[largest]].toarray().ravel() == sums).all()
     return str(adata.obs_names[largest]) if is_sum else None
 
-
 # %% ../../nbs/data/validation.ipynb #e7452120
 def counts_doubt(adata: AnnData) -> str | None:
     """What suggests that whole numbers are no counts.
