@@ -257,16 +257,11 @@ class ModelParams(Block):
         extension=True,
     )
     critic_thresholds: list[Size] = setting(
-        list,
-        "recipe counts: for each of these numbers the critic also sees whether a gene has so many "
-        "counts or more",
-        "counts",
-        extension=True,
+        list, "recipe counts: the critic also sees which genes have so many counts", extension=True
     )
     clumping: bool = setting(
         False,
-        "recipe counts: molecules are drawn in clumps, whose mean size is found during training; "
-        "false: Poisson counts",
+        "recipe counts: molecules come in clumps, of a size found in training",
         extension=True,
     )
 

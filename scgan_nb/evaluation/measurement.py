@@ -46,7 +46,7 @@ from scgan_nb.evaluation.metrics import (
 from .privacy import near_duplicates, nearest_training, nndr, repeated_cells
 
 # %% auto #0
-__all__ = ['FOLDS', 'MeasurementContext', 'measure_pair']
+__all__ = ['MeasurementContext', 'measure_pair']
 
 # %% ../../nbs/evaluation/measurement.ipynb #31f36709
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +93,6 @@ class MeasurementContext:
     released: Any = None
 
 # %% ../../nbs/evaluation/measurement.ipynb #49c529a1
-FOLDS = 3  # of every classifier
-
-
 def _cloud_metrics(
     names: Collection[str], real: CellSet, generated: CellSet, context: MeasurementContext
 ) -> dict:
@@ -116,7 +113,7 @@ def _cloud_metrics(
     if not {"one_nn", "one_nn_real", "one_nn_generated"}.isdisjoint(names):
         found |= one_nn(x, y)
     if not {"rf_auroc", "strongest_auroc"}.isdisjoint(names):
-        found["roc"] = rf_roc(x, y, context.trees, FOLDS, context.seed, n_jobs=1)
+        found["roc"] = rf_roc(x, y, trees=context.trees, seed=context.seed, n_jobs=1)
         found["rf_auroc"] = found["roc"]["auroc"]
     return found
 

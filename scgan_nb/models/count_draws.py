@@ -122,7 +122,7 @@ def view_steps(
     """Change of the views by `more` molecules of a gene, float32 [cells, views * genes]."""
     return views(counts + more, depths, thresholds) - views(counts, depths, thresholds)
 
-
+# %% ../../nbs/models/count_draws.ipynb #d21428c0
 def seen_draw(
     rates: tf.Tensor,
     depths: tf.Tensor,

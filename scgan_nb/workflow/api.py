@@ -912,12 +912,10 @@ class ScGAN(_FromCounts):
     valid_cells : cells kept out of training. By default the preset's number, but at most a quarter
         of the cells.
     recipe : "counts" (counts are drawn during training) or "marouf2020".
-    latent_dim : length of the noise vector.
-    gen_layers, critic_layers : widths of the hidden layers, from input to output.
+    latent_dim, gen_layers, critic_layers : length of the noise; widths of the hidden layers.
     critic_cond_type : "proj" or "projection", the critic's layer for labels.
     critic_input : "linear", or "log1p" (recipe marouf2020: the critic sees log(1 + x)).
-    critic_thresholds, clumping : the critic sees whether a gene has so many counts; molecules are
-        drawn in clumps (recipe counts).
+    critic_thresholds, clumping : further views of the critic; molecules in clumps (recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).

@@ -177,7 +177,7 @@ def critic_overfitting(train: np.ndarray, valid: np.ndarray, generated: np.ndarr
         return float("nan")
     return float((train.mean() - valid.mean()) / distance)
 
-
+# %% ../../nbs/workflow/callbacks.ipynb #c8e7f35d
 def least_as_one(x: np.ndarray) -> np.ndarray:
     """Counts of cells that were scaled: the least positive value of a cell is taken for one count.
 
@@ -197,7 +197,7 @@ def least_as_one(x: np.ndarray) -> np.ndarray:
     least = np.where(x > 0, x, np.inf).min(axis=1, keepdims=True)
     return np.rint(x / least).astype(np.float32)
 
-
+# %% ../../nbs/workflow/callbacks.ipynb #949fe4e3
 def critic_scores(gan: WGAN, x: csr_matrix, codes: np.ndarray) -> np.ndarray:
     """Scores that the critic gives to cells.
 

@@ -89,7 +89,7 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> list[Path]:
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     sorted(path.name for path in copy_notebooks(folder))[:2]
-    ['augmenting_a_rare_label.ipynb', 'evaluate.ipynb']
+    ['augmenting_a_rare_label.ipynb', 'covariates.ipynb']
     """
     folder = Path(folder).expanduser()
     copies = {folder / name: path for name, path in find_run_notebooks().items()}
