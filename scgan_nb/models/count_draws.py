@@ -132,7 +132,8 @@ def seen_draw(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw counts, and show them to a critic.
 
-    The derivative of the views by `rates` is that of the text; the counts have none.
+    The derivative of the views by `rates` is `view_steps`, with clumps for one clump more and
+    divided by 1 + `clumping`; the counts have none.
 
     Parameters
     ----------
