@@ -96,11 +96,13 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path):
     folder = model.save(tmp_path / "model", optimizers=True)
     (path,) = folder.glob("*.safetensors")
     arrays, history, header = read_checkpoint(path)
-    earlier = {k: v for k, v in arrays.items() if "density" not in k}
-    assert len(earlier) < len(arrays)
+    later = "density", "large_clumps"
+    earlier = {k: v for k, v in arrays.items() if not any(name in k for name in later)}
+    assert len(earlier) == len(arrays) - 5
     save_checkpoint(path, earlier, header["step"], history)
     loaded = sg.load(folder, pbmc_example())
     assert "candidates" not in loaded.generate(5).uns["scgan_nb"]
+    assert not loaded.gan.averaged.large_clumps.frequencies.numpy().any()
     assert loaded.train(4, progress=False).gan.density_ratio.is_fitted
 
 
@@ -116,9 +118,12 @@ def test_clumps_and_thresholds_can_be_left_out():
         2 * genes,
     ]
     names = [set(model.gan.state_by_name()) for model in models]
-    assert {"generator/clumps/clumping", "averaged/clumps/clumping"} == {
-        name for name in names[0] - names[1] if "clump" in name
+    of_clumps = {
+        f"{scope}/{name}"
+        for scope in ("generator", "averaged")
+        for name in ("clumps/clumping", "large_clumps/frequencies", "large_clumps/power")
     }
+    assert of_clumps == {name for name in names[0] - names[1] if "clump" in name}
     assert not any("clump" in name for name in names[1])
 
 
@@ -132,3 +137,20 @@ def test_clumps_lower_the_number_of_ones_and_keep_library_sizes():
         assert (counts.sum(axis=1) == cells.obs["n_counts"]).all()
         ones.append((counts == 1).mean())
     assert ones[1] < 0.9 * ones[0]
+
+
+def test_large_clumps_are_drawn_and_keep_library_sizes(tmp_path):
+    model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(2, progress=False)
+    large, largest = model.gan.averaged.large_clumps, []
+    for frequency in (0.0, 0.02):
+        large.frequencies.assign([0, 0, 0, 0, frequency, 0, 0, 0])  # 40 to 47 counts
+        cells = model.generate(300, seed=1, candidates=1)
+        counts = cells.layers["counts"].toarray()
+        assert (counts.sum(axis=1) == cells.obs["n_counts"]).all()
+        rare = counts[:, counts.mean(axis=0) < 2]
+        largest.append(((rare >= 40) & (rare < 52)).sum())
+    assert largest[0] < 3 and largest[1] > 30
+    loaded = sg.load(model.save(tmp_path / "model"))
+    assert (loaded.generate(300, seed=1, candidates=1).layers["counts"] == counts).all()
+    few = model.generate(20, seed=1, candidates=1).layers["counts"]
+    assert few.shape[0] == 20

@@ -33,9 +33,12 @@ drawn_by_replicas = count_step.generated_views
 def drawn_in_halves(generator, z, labels, depths, pair, *views):
     "One device that draws the counts of the joined batch as two replicas do."
     shares = generator(z, labels, depths, training=True, follow=True)
-    parts = zip(*(tf.split(x, 2) for x in (depths[:, None] * shares, depths)), range(2))
-    options = *views, generator.clumping
-    made = [seen_draw(*part, tf.random.fold_in(pair, n), *options) for *part, n in parts]
+    made = []
+    halves = zip(*(tf.split(x, 2) for x in (depths[:, None] * shares, depths)))
+    for n, (rates, d) in enumerate(halves):
+        own = tf.random.fold_in(pair, n)
+        rates, large = generator.large_clumps.draw(rates, own)
+        made.append(seen_draw(rates, d, own, *views, generator.clumping, large))
     return [tf.concat(of_both, axis=0) for of_both in zip(*made)]
 
 

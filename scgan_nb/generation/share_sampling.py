@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scgan_nb.models.density_ratio import DensityRatio
 
 # %% auto #0
-__all__ = ['CANDIDATES', 'compiled_shares', 'draw_molecules', 'Choice', 'choice_among', 'sample_counts']
+__all__ = ['CANDIDATES', 'compiled_shares', 'LargeSizes', 'draw_molecules', 'Choice', 'choice_among', 'sample_counts']
 
 # %% ../../nbs/generation/share_sampling.ipynb #f32608d1
 def compiled_shares(generator: ShareGenerator) -> Callable:
@@ -56,6 +56,13 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     return make
 
 # %% ../../nbs/generation/share_sampling.ipynb #4b3263c2
+class LargeSizes(NamedTuple):
+    """Frequencies [bins] and power of large clumps, see `large_clumps.draw_large_clumps`."""
+
+    frequencies: np.ndarray
+    power: float
+
+
 def _multinomial(shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Counts int64 [cells, genes] with sums `totals`, by `shares` that sum to about 1."""
     exact = shares.astype(np.float64)
@@ -63,8 +70,25 @@ def _multinomial(shares: np.ndarray, totals: np.ndarray, rng: np.random.Generato
     return rng.multinomial(totals, exact)
 
 
+def _large_clumps(
+    shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator, sizes: LargeSizes
+) -> np.ndarray:
+    """Counts int64 [cells, genes] in large clumps, at most half of the `totals` of each cell."""
+    from scgan_nb.models.large_clumps import draw_large_clumps
+
+    rates = (totals[:, None] * shares).astype(np.float32)
+    uniform = rng.random(shares.shape, np.float32)
+    drawn = draw_large_clumps(rates, uniform, sizes.frequencies.astype(np.float32), sizes.power)
+    large = drawn.numpy().astype(np.int64)
+    return np.where(2 * large.sum(axis=1, keepdims=True) <= totals[:, None], large, 0)
+
+# %% ../../nbs/generation/share_sampling.ipynb #d6d92afd
 def draw_molecules(
-    shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator, clumping: float = 0.0
+    shares: np.ndarray,
+    totals: np.ndarray,
+    rng: np.random.Generator,
+    clumping: float = 0.0,
+    large: LargeSizes | None = None,
 ) -> csr_matrix:
     """Counts with given sums.
 
@@ -74,6 +98,7 @@ def draw_molecules(
     totals : int64 [cells], counts of each cell.
     rng : random numbers.
     clumping : further counts in a clump of molecules on average, see `count_draws.draw_clumped`.
+    large : sizes of large clumps; None for none.
 
     Returns
     -------
@@ -87,9 +112,14 @@ def draw_molecules(
     """
     import scipy.sparse as sp
 
+    totals = np.asarray(totals)
+    if large is not None and large.frequencies.any():
+        own = np.random.default_rng(rng.integers(2**63))
+        in_large = _large_clumps(shares, totals, own, large)
+        rest = draw_molecules(shares, totals - in_large.sum(axis=1), rng, clumping)
+        return rest + sp.csr_matrix(in_large.astype(np.int32))
     if not clumping:
         return sp.csr_matrix(_multinomial(shares, totals, rng).astype(np.int32))
-    totals = np.asarray(totals)
     # one stream for each draw, so that later cells change no earlier ones
     streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=3)]
     numbers = np.maximum(streams[0].binomial(totals, 1 / (1 + clumping)), np.minimum(totals, 1))
@@ -147,8 +177,8 @@ def choice_among(candidates: int | None, ratio: DensityRatio | None) -> Choice |
 class _Draws:
     """Counts of cells, chosen among candidates if there is a `choice`."""
 
-    def __init__(self, rng: np.random.Generator, choice: Choice | None, clumping: float):
-        self.choice, self.rng, self.clumping = choice, rng, clumping
+    def __init__(self, rng: np.random.Generator, choice: Choice | None, clumps: tuple):
+        self.choice, self.rng, self.clumps = choice, rng, clumps
         others = choice.candidates - 1 if choice else 0
         self.asked_rng, self.choice_rng, *more = rng.spawn(2 + others)
         self.rngs = [rng, *more]
@@ -173,9 +203,9 @@ class _Draws:
 
         if self.choice is None:
             totals = depths if asked is None else asked
-            return draw_molecules(shares_of(0), totals, self.rng, self.clumping)
+            return draw_molecules(shares_of(0), totals, self.rng, *self.clumps)
         drawn = [
-            draw_molecules(shares_of(i), depths, rng, self.clumping)
+            draw_molecules(shares_of(i), depths, rng, *self.clumps)
             for i, rng in enumerate(self.rngs)
         ]
         best, cells = self.chosen(drawn), np.arange(len(depths))
@@ -184,7 +214,16 @@ class _Draws:
         shares = shares_of(0).copy()
         for i in set(best.tolist()) - {0}:
             shares[best == i] = shares_of(i)[best == i]
-        return draw_molecules(shares, asked, self.asked_rng, self.clumping)
+        return draw_molecules(shares, asked, self.asked_rng, *self.clumps)
+
+# %% ../../nbs/generation/share_sampling.ipynb #3f4bb152
+def _clump_sizes(generator: ShareGenerator) -> tuple:
+    """The last two arguments of `draw_molecules` for a generator."""
+    if not generator.clumps:
+        return ()
+    large = generator.large_clumps
+    sizes = LargeSizes(large.frequencies.numpy(), large.power.numpy().item())
+    return generator.clumping.numpy().item(), sizes
 
 # %% ../../nbs/generation/share_sampling.ipynb #28c190e7
 def _chunks(plan: np.ndarray | int, depths: np.ndarray) -> Iterator[tuple]:
@@ -241,8 +280,7 @@ def sample_counts(
 
     from scgan_nb.models.losses import key
 
-    clumping = generator.clumping.numpy().item() if generator.clumps else 0.0
-    make, draws = compiled_shares(generator), _Draws(rng, choice, clumping)
+    make, draws = compiled_shares(generator), _Draws(rng, choice, _clump_sizes(generator))
     for number, (rows, *conditions) in enumerate(_chunks(plan, depths)):
         pair = key(seed, "cells", number)
 

@@ -129,6 +129,7 @@ def seen_draw(
     pair: tf.Tensor,
     thresholds: Sequence[int] = (),
     clumping: tf.Tensor | None = None,
+    large: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Draw counts, and show them to a critic.
 
@@ -142,6 +143,8 @@ def seen_draw(
     pair : seed pair [2], see `losses.key`.
     thresholds : see `views`.
     clumping : see `draw_clumped`; None for Poisson counts.
+    large : counts in large clumps [cells, genes], which are added to the draw and do not depend on
+        `rates`; see `large_clumps.LargeClumps`.
 
     Returns
     -------
@@ -152,6 +155,8 @@ def seen_draw(
     @tf.custom_gradient
     def see(rates):
         counts = draw_clumped(rates, clumping, pair) if clumped else draw_poisson(rates, pair)
+        if large is not None:
+            counts += large
 
         def backward(d_views, d_counts=None):
             more, share = 1.0, 1.0

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from .count_draws import seen_draw, views, views_of_a_gene
+from .large_clumps import LargeClumps
 from .layers import Dense
 from .networks import Critic, HiddenLayers, Labels, Network, generator_names
 from .replicas import mean_of_replicas
@@ -101,13 +102,20 @@ class _ShareLayers(Network):
         names = generator_names(self.body, self.output)
         self.named_layers = names | {"depths": [self.depth_scale]}
         self.clumps = Clumps() if clumps else None
+        self.large_clumps = LargeClumps() if clumps else None
         if clumps:
             self.named_layers["clumps"] = [self.clumps]
+            self.named_layers["large_clumps"] = [self.large_clumps]
 
     @property
     def clumping(self) -> tf.Variable | None:
         """Further counts in a clump of molecules on average; None for Poisson counts."""
         return self.clumps.clumping if self.clumps else None
+
+    @property
+    def found_by_comparison(self) -> tuple[Clumps | LargeClumps, ...]:
+        """What is found by comparing real and generated counts, see `Clumps.follow`."""
+        return (self.clumps, self.large_clumps) if self.clumps else ()
 
     def start_covariates(self, first_row: int) -> None:
         """Begin covariates, rows `first_row` and below in the tables of the norms, at zero."""
@@ -131,7 +139,7 @@ class ShareGenerator(_ShareLayers):
     library_size : total to which generated counts are scaled in X; None leaves counts.
     clusters, norm, seed, precision : see `networks.Generator`.
     scope : first part of the names of the variables.
-    clumps : molecules come in clumps, see `Clumps`.
+    clumps : molecules come in clumps, see `Clumps` and `large_clumps.LargeClumps`.
     """
 
     def hidden_of(
@@ -187,7 +195,10 @@ def generated_views(
     (views float32 [cells, views * genes], counts float32 [cells, genes]).
     """
     shares = generator(z, labels, depths, training=True, follow=True)
-    return seen_draw(depths[:, None] * shares, depths, pair, thresholds, generator.clumping)
+    rates, large = depths[:, None] * shares, None
+    if generator.large_clumps:
+        rates, large = generator.large_clumps.draw(rates, pair)
+    return seen_draw(rates, depths, pair, thresholds, generator.clumping, large)
 
 # %% ../../nbs/models/count_networks.ipynb #b25d7f9c
 SCALE_CELLS, SCALE_CHUNK, SCALE_FLOOR = 5_000, 500, 0.05

@@ -19,6 +19,7 @@ from scgan_nb.models.count_networks import (
     generated_views,
 )
 from .density_ratio import NAME, SHAPE, DensityRatio
+from .large_clumps import LargeClumps
 from .layers import condition_rows
 from .losses import Draws, Update, draw, key
 from .networks import Labels, Network, build
@@ -79,9 +80,11 @@ class CountGAN(WGAN):
         weights = self.generator.trainable_by_name().values()
         for mean, weight in zip(means, weights, strict=True):
             mean.assign(decay * mean + (1.0 - decay) * weight)
-        if self.generator.clumps:
-            mean = self.averaged.clumping
-            mean.assign(decay * mean + (1.0 - decay) * self.generator.clumping)
+        found = self.averaged.found_by_comparison, self.generator.found_by_comparison
+        for mean_of, present in zip(*found, strict=True):
+            for mean, value in zip(mean_of.variables, present.variables, strict=True):
+                mean.assign(decay * mean + (1.0 - decay) * value)
+
         self.averaged.hidden_of(z, labels, depths, training=True, follow=True)
 
 # %% ../../nbs/models/count_step.ipynb #8a7e9a8c
@@ -118,11 +121,11 @@ def _make_batch(
 
 
 def _update_critic(gan: CountGAN, real: tf.Tensor, batch: _Batch, rate: tf.Tensor) -> Update:
-    """Update the critic, and the size of clumps, with a real and a generated batch."""
+    """Update the critic, and what is found by comparison, with a real and a generated batch."""
     seen = views(real, batch.depths, gan.critic.thresholds)
     update = gan.critic_update(seen, batch.draws.labels, batch.draws, rate, batch.views)
-    if gan.generator.clumps:
-        gan.generator.clumps.follow(real, batch.counts)
+    for found in gan.generator.found_by_comparison:
+        found.follow(real, batch.counts)
     return update._replace(fake=batch.counts)
 
 # %% ../../nbs/models/count_step.ipynb #51f5ce97
@@ -215,4 +218,9 @@ def with_later_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     ['averaged/weights', 'density_ratio/nodes']
     """
     is_counts = any(name.startswith("averaged/") for name in arrays)
-    return ({NAME: np.zeros(SHAPE)} if is_counts else {}) | arrays
+    later = {NAME: np.zeros(SHAPE)} if is_counts else {}
+    for scope in ("generator", "averaged"):
+        if f"{scope}/clumps/clumping" in arrays:
+            variables = LargeClumps().variables
+            later |= {f"{scope}/large_clumps/{v.name.split(':')[0]}": v.numpy() for v in variables}
+    return later | arrays
