@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # %% auto #0
-__all__ = ['LAYOUTS', 'Layout', 'MatrixFiles', 'files_beside', 'read_matrix', 'read_matrix_folder']
+__all__ = ['LAYOUTS', 'Layout', 'MatrixFiles', 'files_beside', 'files_of_matrix', 'read_matrix', 'read_matrix_folder',
+           'files_of_folder']
 
 # %% ../../nbs/data/matrix_folders.ipynb #a268d989
 @dataclass(frozen=True)
@@ -136,6 +137,32 @@ def files_beside(matrix: Path) -> MatrixFiles | None:
     if len(samples) > 1:  # of other samples in the same folder
         return None
     return MatrixFiles(matrix, genes, cells)
+
+# %% ../../nbs/data/matrix_folders.ipynb #5af05eb3
+def _names_beside(genes: Path) -> Path | None:
+    "kallisto's second file of genes, which has their symbols; None if it is not there."
+    beside = _existing(genes.parent, [genes.name.removesuffix(".gz")[:-4] + ".names.txt"])
+    return None if beside == genes else beside
+
+
+def files_of_matrix(matrix: Path) -> list[Path]:
+    """All files that `read_matrix` reads.
+
+    Parameters
+    ----------
+    matrix : Path
+        A `.mtx` or `.mtx.gz`.
+
+    Examples
+    --------
+    >>> files_of_matrix(Path("no/matrix.mtx"))
+    [PosixPath('no/matrix.mtx')]
+    """
+    files = files_beside(matrix)
+    if files is None:
+        return [matrix]
+    names = _names_beside(files.genes)
+    return [matrix, files.genes, files.cells, *([] if names is None else [names])]
 
 # %% ../../nbs/data/matrix_folders.ipynb #111dd3f6
 def _separator(lines: Sequence[str], may_be_space: bool) -> str:
@@ -425,8 +452,8 @@ def read_matrix(path: Path, genome: str | None = None, transpose: bool | None = 
 # %% ../../nbs/data/matrix_folders.ipynb #2b52b148
 def _with_names_beside(genes: Path, var: pd.DataFrame) -> pd.DataFrame:
     "Symbols of kallisto's second file of genes, if it is there, as names."
-    beside = _existing(genes.parent, [genes.name.removesuffix(".gz")[:-4] + ".names.txt"])
-    if beside is None or beside == genes:
+    beside = _names_beside(genes)
+    if beside is None:
         return var
     names = _read_columns(beside).iloc[:, 0]
     return var.set_axis(names.to_numpy()) if len(names) == len(var) else var
@@ -496,14 +523,14 @@ def _preferred(found: list[Path], folder: Path) -> list[Path]:
     return found
 
 
-def _chosen(folder: Path, genome: str | None) -> Path:
-    "The matrix or `.h5` file to read in a folder."
+def _choice(folder: Path, genome: str | None) -> tuple[Path, list[Path]]:
+    "The matrix or `.h5` file to read in a folder, and all that it was chosen from."
     direct = _matrices(folder)
     found = direct or _sources_below(folder)
     if not found:
         lone = sorted(path for path in folder.iterdir() if path.name.endswith((".mtx", ".mtx.gz")))
         if len(lone) == 1:
-            return lone[0]  # its message says what is missing
+            return lone[0], lone  # its message says what is missing
         names = sorted(path.name for path in folder.iterdir())
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing in it"
         raise ReadError(f"{folder} holds no matrix.mtx (10x) and is no zarr store; it has {shown}")
@@ -511,12 +538,11 @@ def _chosen(folder: Path, genome: str | None) -> Path:
     if len(best) > 1 and len({path.parent for path in best}) == len(best):
         names = {path.parent.name: path for path in best}
         if len(names) == len(best) and (genome in names or _are_genomes(best)):
-            return names[choose_genome(list(names), genome, folder)]
+            return names[choose_genome(list(names), genome, folder)], best
     if len(best) > 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in best)
         raise ReadError(f"{folder} holds several matrices, give the path of one of them: {names}")
-    _say_chosen(folder, best[0], found)
-    return best[0]
+    return best[0], found
 
 
 def _are_genomes(found: list[Path]) -> bool:
@@ -570,7 +596,8 @@ def read_matrix_folder(
     ...     read_matrix_folder(Path(folder)).shape
     (60, 300)
     """
-    path = _chosen(folder, genome)
+    path, found = _choice(folder, genome)
+    _say_chosen(folder, path, found)
     if path.suffix != ".h5":
         below = None if genome == path.parent.name else genome
         return read_matrix(path, below, transpose)
@@ -580,3 +607,28 @@ def read_matrix_folder(
         if not is_tenx_h5(file):
             raise ReadError(f"{path} is not a 10x file; give the path of the counts")
         return read_tenx_h5(file, genome, path)
+
+# %% ../../nbs/data/matrix_folders.ipynb #1676fe3d
+def files_of_folder(folder: Path) -> list[Path]:
+    """All files that `read_matrix_folder` reads; if that is not clear, all that are there.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.example_files import write_tenx_folder
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_tenx_folder(folder, pbmc_example(60, 300), compressed=False)
+    ...     (Path(folder) / "possorted.bam").touch()
+    ...     [path.name for path in files_of_folder(Path(folder))]
+    ['matrix.mtx', 'features.tsv', 'barcodes.tsv']
+    """
+    try:
+        path, _ = _choice(folder, None)
+    except ValueError:
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path] if path.suffix == ".h5" else files_of_matrix(path)

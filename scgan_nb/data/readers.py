@@ -31,7 +31,12 @@ from scgan_nb.data.file_checks import (
 )
 from .gene_names import keep_genes
 from .labels_file import add_labels
-from .matrix_folders import read_matrix, read_matrix_folder
+from scgan_nb.data.matrix_folders import (
+    files_of_folder,
+    files_of_matrix,
+    read_matrix,
+    read_matrix_folder,
+)
 from .other_hdf5 import is_loom, is_mudata, read_loom_counts, read_mudata_counts
 from .tenx import is_tenx_h5, read_tenx_h5
 from .text_orientation import is_cell_name, is_gene_name, share_of_names
@@ -50,7 +55,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # %% auto #0
-__all__ = ['read', 'convert', 'raw_name']
+__all__ = ['files_read', 'read', 'convert', 'raw_name']
 
 # %% ../../nbs/data/readers.ipynb #faae0dc2
 @dataclass(frozen=True)
@@ -115,6 +120,33 @@ def _read_path(path: Path, options: _Options) -> AnnData:
         f"{path} has a suffix that is not known; read takes .h5ad, .zarr, .zarr.zip, .h5, .h5mu, "
         ".loom, folders with a .mtx, .tsv, .csv and .txt (files also as .gz)"
     )
+
+# %% ../../nbs/data/readers.ipynb #8fc1abd3
+def files_read(path: str | os.PathLike[str]) -> list[Path]:
+    """All files that are read when counts are read from a path.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file or folder.
+
+    Returns
+    -------
+    list of Path
+        The file, with those of genes and cells beside a `.mtx`; of a folder, all files of a zarr
+        store, or those of the matrix that is taken.
+
+    Examples
+    --------
+    >>> files_read("cells.h5ad")
+    [PosixPath('cells.h5ad')]
+    """
+    path = Path(path)
+    if path.is_dir() and not any((path / mark).exists() for mark in _ZARR_MARKS):
+        return files_of_folder(path)
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return files_of_matrix(path) if file_suffix(path) == ".mtx" else [path]
 
 # %% ../../nbs/data/readers.ipynb #8bee8a24
 def _oriented(adata: AnnData, source: Any, options: _Options) -> AnnData:
