@@ -1117,6 +1117,370 @@ case(
 )
 
 
+# --- as programs and portals write them
+
+KINDS.append("exports of programs")
+
+
+def named(genes, x=None, cells=CELLS, head=None, **kw):
+    """A csv with cells in rows."""
+    table = frame(X if x is None else x, cells, genes)
+    return text("t.csv", (table if head is None else table.rename_axis(head)).to_csv(**kw))
+
+
+def more_genes(names, values=3):
+    """A csv with further columns behind those of the genes."""
+    return named([*GENES, *names], np.c_[X, np.full((5, len(names)), values)])
+
+
+case("Seurat, write.table, col.names NA", text("t.txt", lines("\t", corner="", quote='"')))
+case(
+    "barcodes changed by R",
+    text("t.csv", lines().replace("-1", ".1")),
+    cells=[c.replace("-", ".") for c in CELLS],
+)
+case(
+    "genes changed by R",
+    named(["MT.CO1", "HLA.A", "HLA.DRA", "X7SK", *GENES[:2]]),
+    genes=["MT.CO1", "HLA.A", "HLA.DRA", "X7SK", *GENES[:2]],
+    notes=("MT.CO1", "changed by R"),
+)
+case(
+    "spike-ins changed by R", more_genes(["ERCC.00002", "ERCC.00108"], 1000), notes=("ERCC.00002",)
+)
+case("spike-ins SIRV", more_genes(["SIRV1", "SIRV502", "SIRVomeERCCome"], 1000), notes=("SIRV1",))
+case(
+    "annotations of scater",
+    more_genes(
+        ["sum", "detected", "subsets_Mito_sum", "subsets_Mito_percent", "altexps_ERCC_sum"], 50
+    ),
+    obs=("detected", "subsets_Mito_percent"),
+    notes=("5 columns", "sum"),
+)
+case(
+    "annotations of Seurat 5",
+    more_genes(["nCount_ADT", "old.ident", "CC.Difference", "HTO_margin", "scDblFinder.score"], 2),
+    obs=("old.ident", "CC.Difference", "scDblFinder.score"),
+    notes=("4 columns", "nCount_ADT"),
+)
+case(
+    "annotations of scanpy, scores",
+    more_genes(["S_score", "G2M_score", "is_doublet", "pct_mt", "n_counts_all", "pass_filter"], 1),
+    obs=("S_score", "is_doublet", "pct_mt", "pass_filter"),
+    notes=("S_score",),
+)
+case(
+    "groups as a row",
+    text("t.csv", frame().assign(group=[1, 1, 2, 2, 3]).T.to_csv()),
+    obs=("group",),
+    notes=("group",),
+)
+case(
+    "running numbers in front of genes",
+    text("t.csv", frame().T.reset_index(names="gene_name").to_csv()),
+    notes=("gene_name",),
+)
+case(
+    "running numbers in front of cells",
+    text("t.csv", frame().reset_index(names="barcode").to_csv()),
+    notes=("barcode",),
+)
+case(
+    "sample tags of Rhapsody",
+    more_genes(["SampleTag01_hs|stAbO", "CD4:SK3|CD4|AHS0032|pAbO"]),
+    notes=("SampleTag01_hs|stAbO",),
+)
+case("multiplexing oligos", more_genes(["CMO301", "CMO302"]), notes=("CMO301",))
+case(
+    "hashtags of BioLegend",
+    more_genes(["Hashtag_1", "HashTag2-TotalA", "Hash-tag-3"]),
+    notes=("Hashtag_1",),
+)
+case(
+    "MERSCOPE",
+    named([*GENES, "Blank-1", "Blank-12"], np.c_[X, X[:, :2]], head="cell"),
+    notes=("Blank-1",),
+)
+case("CosMx", more_genes(["NegPrb1", "Negative10", "SystemControl3"]), notes=("NegPrb1",))
+case(
+    "Xenium without types",
+    more_genes(
+        [
+            "NegControlProbe_00042",
+            "NegControlCodeword_0500",
+            "BLANK_0001",
+            "UnassignedCodeword_0003",
+        ]
+    ),
+    notes=("NegControlProbe_00042",),
+)
+XENIUM = ["Negative Control Probe", "Unassigned Codeword"]
+case(
+    "Xenium",
+    written(lambda: extra_types("feature_types", *[RNA] * 4, *XENIUM)),
+    genes=GENES[:4],
+    x=X[:, :4],
+    notes=("Negative Control Probe",),
+)
+
+
+def cellxgene_spiked():
+    cells = with_layers(LOG, raw=X)
+    for table in (cells.var, cells.raw.var):
+        table["feature_name"] = [*GENES[:5], "ERCC-00002 (spike-in control)"]
+        table["feature_biotype"] = [*["gene"] * 5, "spike-in"]
+        table.index = [*IDS[:5], "ERCC-00002"]
+    return cells
+
+
+case(
+    "CELLxGENE with spike-ins",
+    written(cellxgene_spiked),
+    genes=GENES[:5],
+    x=X[:, :5],
+    notes=("ERCC-00002",),
+)
+case(
+    "CITE-seq-Count",
+    matrix(
+        "umi_count/matrix.mtx",
+        {
+            "umi_count/features.tsv": [
+                *(f"CD{i}-ACGTACGTACGTAC{base}" for i, base in enumerate("ACGTG")),
+                "unmapped",
+            ],
+            "umi_count/barcodes.tsv": CELLS,
+        },
+    ),
+    "no genes",
+)
+case(
+    "German dates for genes",
+    text("t.csv", lines(genes=["01. Mrz", "2. Sep", *GENES[2:]])),
+    genes=["01. Mrz", "2. Sep", *GENES[2:]],
+    notes=("look like dates", "01. Mrz"),
+)
+case(
+    "other dates for genes",
+    text("t.csv", lines(genes=["9月2日", "2020/9/2", "1-mars", *GENES[3:]])),
+    genes=["9月2日", "2020/9/2", "1-mars", *GENES[3:]],
+    notes=("look like dates", "3 gene names"),
+)
+case(
+    "numbers of dates for genes",
+    text("t.csv", lines(genes=["43891", "44075", *GENES[2:]])),
+    genes=["43891", "44075", *GENES[2:]],
+    notes=("43891",),
+)
+SPECIES = zip(IDS, GENES, ["GRCh38"] * 3 + ["mm10"] * 3, strict=True)
+BARNYARD = [f"{genome}_{i}\t{genome}_{g}\t{RNA}" for i, g, genome in SPECIES]
+case(
+    "two genomes by prefix",
+    matrix("matrix.mtx", {"features.tsv": BARNYARD, "barcodes.tsv": CELLS}),
+    "several genomes",
+    "mm10",
+)
+case(
+    "one of two genomes by prefix",
+    matrix("matrix.mtx", {"features.tsv": BARNYARD, "barcodes.tsv": CELLS}),
+    options={"genome": "mm10"},
+    genes=[f"mm10_{g}" for g in GENES[3:]],
+    x=X[:, 3:],
+)
+
+
+def of_genes(head, row):
+    """A table with a line for each gene."""
+    body = "".join(f"{gene}{row.format(n=n)}\n" for gene, n in zip(GENES, X[0], strict=True))
+    return text("t.txt", f"{head}\n{body}")
+
+
+case(
+    "kallisto of one sample",
+    of_genes("target_id\tlength\teff_length\test_counts\ttpm", "\t900\t700\t{n}\t{n}"),
+    "est_counts",
+)
+case(
+    "RSEM of one sample",
+    of_genes("gene_id\ttranscript_id(s)\tlength\texpected_count\tTPM", "\tENST1\t900\t{n}\t{n}"),
+    "expected_count",
+)
+case(
+    "result of DESeq2",
+    of_genes("gene,baseMean,log2FoldChange,lfcSE,stat,pvalue,padj", ",{n},1,2,1,0,1"),
+    "baseMean",
+)
+case(
+    "markers of Seurat",
+    of_genes("gene,p_val,avg_log2FC,pct.1,pct.2,p_val_adj,cluster", ",0,{n},1,0,0,1"),
+    "p_val",
+)
+case(
+    "Human Protein Atlas",
+    of_genes("Gene\tGene name\tCell type\tnTPM", "\tX\tB-cells\t{n}"),
+    "nTPM",
+)
+case(
+    "GEO series matrix",
+    text(
+        "GSE1_series_matrix.txt", '!Series_title\t"cells"\n!Sample_title\t"a"\t"b"\n' + lines("\t")
+    ),
+    "series matrix",
+)
+case(
+    "featureCounts, columns of BAM files",
+    text("t.tsv", lines("\t", corner="Geneid").replace(CELLS[0], "/data/s 1/a.bam")),
+    cells=["/data/s 1/a.bam", *CELLS[1:]],
+)
+case(
+    "commas in quoted genes",
+    text("t.csv", lines(quote='"', genes=["H4C1,H4C2", *GENES[1:]])),
+    genes=["H4C1,H4C2", *GENES[1:]],
+)
+MOUSE = [gene.title() for gene in GENES]
+case(
+    "Tabula Muris",
+    text(
+        "t.csv", lines(corner="", quote='"', genes=MOUSE).replace(CELLS[0], "A1.B000610.3_56_F.1")
+    ),
+    genes=MOUSE,
+    cells=["A1.B000610.3_56_F.1", *CELLS[1:]],
+)
+BC = [f"bc{name[:-2]}" for name in CELLS]
+case("inDrops", named(GENES, cells=BC, head="barcode", sep="\t"), cells=BC)
+case(
+    "Entrez numbers",
+    text("t.csv", lines(genes=["1", "2", "9", "10", "12", "13"])),
+    genes=["1", "2", "9", "10", "12", "13"],
+)
+case(
+    "thousands with points",
+    text("t.csv", lines(";").replace(";12\n", ";1.234\n").replace(";9;", ";2.012;")),
+    "thousands",
+)
+case(
+    "Excel, empty columns behind",
+    text("t.csv", "".join(line + ";;;\n" for line in lines(";").splitlines()) + ";" * 8 + "\n"),
+)
+case(
+    "STARsolo, all ways of counting",
+    matrix(
+        "matrix.mtx", {**tenx(), "UniqueAndMult-EM.mtx": b"x", "UniqueAndMult-Uniform.mtx": b"x"}
+    ),
+)
+case(
+    "STARsolo, Velocyto",
+    matrix("spliced.mtx", {**tenx(), "unspliced.mtx": b"x", "ambiguous.mtx": b"x"}),
+    "several matrices",
+    "spliced.mtx",
+)
+case(
+    "HCA matrix service",
+    matrix(
+        "matrix.mtx",
+        {
+            "genes.tsv": [
+                "featurekey\tfeaturename\tfeaturetype\tchromosome",
+                *(f"{i}\t{g}\tprotein_coding\t1" for i, g in zip(IDS, GENES, strict=True)),
+            ],
+            "cells.tsv": ["cellkey\tgenes_detected", *(f"{c}\t9" for c in CELLS)],
+        },
+        ending=".gz",
+    ),
+    obs=("genes_detected",),
+)
+case(
+    "third column of chromosomes",
+    matrix(
+        "matrix.mtx",
+        {
+            "features.tsv": [
+                f"{i}\t{g}\tchr{n}" for n, (i, g) in enumerate(zip(IDS, GENES, strict=True))
+            ],
+            "barcodes.tsv": CELLS,
+        },
+    ),
+)
+case(
+    "Cell Ranger multi, two samples",
+    below(
+        "outs/per_sample_outs/a/count/sample_filtered_feature_bc_matrix",
+        "outs/per_sample_outs/b/count/sample_filtered_feature_bc_matrix",
+    ),
+    "several matrices",
+)
+case(
+    "CellBender and Cell Ranger",
+    below("outs/filtered_feature_bc_matrix", "outs/analysis/pca", "outs/raw_feature_bc_matrix"),
+    notes=("filtered",),
+)
+case(
+    "Tabula Sapiens",
+    written(lambda: with_layers(LOG, raw_counts=X, decontXcounts=X * 0.9)),
+    "log-transformed",
+    "layer='raw_counts'",
+)
+case(
+    "a layer counts that holds none",
+    written(lambda: with_layers(X, counts=LOG)),
+    "log-transformed",
+    "layer='X'",
+)
+
+
+def probes(folder):
+    path = tenx_h5(folder)
+    with h5py.File(path, "a") as file:
+        group = file["matrix/features"]
+        for name, values in (
+            ("name", ["ACTB", "ACTB", "CD3E", "LYZ", "LYZ", "X"]),
+            ("probe_region", ["unspliced"] * 6),
+        ):
+            if name in group:
+                del group[name]
+            group[name] = np.array(values, "S")
+    return path
+
+
+case("10x Flex, probes", probes, "probes")
+
+
+def tenx_peaks(folder):
+    path = tenx_h5(folder)
+    with h5py.File(path, "a") as file:
+        del file["matrix/features/feature_type"]
+        file["matrix/features/feature_type"] = np.array(["Peaks"] * 6, "S")
+    return path
+
+
+case("10x h5 of peaks alone", tenx_peaks, "Gene Expression", "Peaks")
+
+
+def scope_loom(folder):
+    path = loom(folder)
+    with h5py.File(path, "a") as file:
+        kind = np.dtype([("CD3E(+)", "f8"), ("LYZ(+)", "f8")])
+        file["row_attrs/Regulons"] = np.zeros(6, kind)
+        file["col_attrs/RegulonsAUC"] = np.zeros(5, kind)
+        file["col_attrs/Embedding"] = np.zeros(5, np.dtype([("_X", "f4"), ("_Y", "f4")]))
+    return path
+
+
+case("loom of SCope", scope_loom, obs=("ClusterName",))
+
+
+def hca_loom(folder):
+    path = loom(folder)
+    with h5py.File(path, "a") as file:
+        file["row_attrs/ensembl_ids"] = np.array(IDS, "S")
+        file["row_attrs/featuretypes"] = np.array(["protein_coding"] * 6, "S")
+        file["col_attrs/cell_names"] = np.array(CELLS, "S")
+    return path
+
+
+case("loom of the HCA", hca_loom, obs=("cell_names",))
+
+
 # --- the two doors
 
 

@@ -213,8 +213,16 @@ def _with_heading(table: pd.DataFrame, has_heading: bool) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 # %% ../../nbs/data/matrix_folders.ipynb #54ecdc72
-_SYMBOL_HEADINGS = ("gene_name", "gene_symbol", "gene_short_name", "symbol", "name", "feature_name")
-_ID_HEADINGS = ("gene_id", "gene_ids", "ensembl_id", "id", "feature_id", "ensembl")
+_SYMBOL_HEADINGS = (
+    "gene_name",
+    "gene_symbol",
+    "gene_short_name",
+    "symbol",
+    "name",
+    "feature_name",
+    "featurename",
+)
+_ID_HEADINGS = ("gene_id", "gene_ids", "ensembl_id", "id", "feature_id", "ensembl", "featurekey")
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}.*")
 
 
@@ -245,7 +253,7 @@ def _gene_table(features: pd.DataFrame) -> pd.DataFrame:
     return var
 
 
-_CELL_HEADINGS = ("bc_wells", "barcode", "barcodes", "cell_id", "cell", "cells")
+_CELL_HEADINGS = ("bc_wells", "barcode", "barcodes", "cell_id", "cell", "cells", "cellkey")
 
 
 def _cell_table(barcodes: pd.DataFrame) -> pd.DataFrame:
@@ -270,8 +278,12 @@ def _tables_of_names(files: MatrixFiles, shape: tuple[int, int]) -> list[pd.Data
     tables = [_read_columns(files.genes, may_be_space=True), _read_columns(files.cells)]
     words = [{name.strip().lower() for name in table.iloc[0]} for table in tables]
     headings = tuple(bool(found & _HEADINGS) for found in words)
-    if sorted(map(len, tables)) == sorted(shape):
-        headings = (False, False)
+    choices = [(False, False), headings, (True, True), (True, False), (False, True)]
+    for choice in choices:  # the sizes say whether the first lines are headings
+        sizes = [len(table) - has for table, has in zip(tables, choice, strict=True)]
+        if sorted(sizes) == sorted(shape):
+            headings = choice
+            break
     return [_with_heading(table, has) for table, has in zip(tables, headings, strict=True)]
 
 # %% ../../nbs/data/matrix_folders.ipynb #a80f1ea7

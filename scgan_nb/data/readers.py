@@ -20,7 +20,6 @@ from scgan_nb.data.anndata_files import (
     read_h5ad_counts,
     read_zarr_counts,
 )
-from .cell_files import write_cells
 from scgan_nb.data.file_checks import (
     decompressed_file,
     file_suffix,
@@ -37,6 +36,7 @@ from scgan_nb.data.matrix_folders import (
     read_matrix,
     read_matrix_folder,
 )
+from .other_formats import require_count_format, write_counts
 from .other_hdf5 import is_loom, is_mudata, read_loom_counts, read_mudata_counts
 from .tenx import is_tenx_h5, read_tenx_h5
 from .text_orientation import is_cell_name, is_gene_name, share_of_names
@@ -293,14 +293,15 @@ def _require_counts(adata: AnnData, source: Any, name: Any, options: _Options) -
 def convert(
     source: AnnData | str | os.PathLike[str], dest: str | os.PathLike[str], **options: Any
 ) -> AnnData:
-    """Write counts in any supported format as .h5ad or .zarr, atomically.
+    """Write counts of any supported format in another one, atomically.
 
     Parameters
     ----------
     source : AnnData, str or Path
         What `read` accepts.
     dest : str or Path
-        Ends in .h5ad or .zarr. An existing .h5ad is replaced, an existing .zarr is not.
+        Ends in .h5ad, .zarr or another suffix of `other_formats`. An existing file is replaced, an
+        existing folder is not.
     **options
         Options of `read`.
 
@@ -312,7 +313,7 @@ def convert(
     Raises
     ------
     ReadError
-        As in `read`, or `dest` has another suffix.
+        As in `read`, or `dest` has a suffix that is not written.
 
     Examples
     --------
@@ -324,12 +325,10 @@ def convert(
     (60, 300)
     """
     dest = Path(dest).expanduser()
-    suffix = dest.suffix.lower()
-    if suffix not in (".h5ad", ".zarr"):
-        raise ReadError(f"{dest} must end in .h5ad or .zarr")
+    require_count_format(dest)
     with atomic_path(dest) as temporary:
         adata = read(source, **options)
-        write_cells(temporary, adata)
+        write_counts(temporary, adata, dest)
     return adata
 
 # %% ../../nbs/data/readers.ipynb #54a466c4

@@ -183,7 +183,7 @@ def parse_covariates(words: list[str]) -> dict[str, str]:
 
 # %% ../../nbs/workflow/cli.ipynb #89ef3af0
 def convert(argv: list[str]) -> None:
-    """write counts of any readable format as .h5ad or .zarr
+    """write counts of any readable format as .h5ad, .zarr, csv, ...
 
     Parameters
     ----------
@@ -196,7 +196,8 @@ def convert(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "scgan_nb convert",
         description="Read counts as programs write them (.h5, .h5ad, .zarr, .loom, .h5mu, folders "
-        "with a .mtx, tsv, csv), and write .h5ad or .zarr.",
+        "with a .mtx, tsv, csv), and write .h5ad, .zarr, .zarr.zip, .h5mu, .loom, .csv, .tsv, .txt "
+        "or a folder as that of Cell Ranger, as DEST says.",
     )
     add = parser.add_argument
     add("source")
