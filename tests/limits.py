@@ -66,6 +66,16 @@ def own_disk(place: Path) -> None:
     mount("-t", "tmpfs", "-o", f"size={512 * MIB}", "tmpfs", str(place))
 
 
+def can_mount() -> bool:
+    """Whether this process may have a disk of its own."""
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            in_a_fork(lambda: own_disk(Path(place)))
+        except OSError:
+            return False
+    return True
+
+
 def in_a_fork(work: Callable) -> object:
     """What `work()` returns in a forked process; its error is raised here."""
     read, write = os.pipe()

@@ -9,8 +9,10 @@ import io
 import json
 import re
 import shutil
+import sys
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anndata as ad
 import h5py
@@ -21,10 +23,11 @@ import scipy.io
 import scipy.sparse as sp
 
 from scgan_nb.core.presets import experiment_of
-from scgan_nb.data.readers import read
+from scgan_nb.data.readers import files_read, read
 from scgan_nb.data.validation import ReadError
 from scgan_nb.reporting.inputs import open_cells
 from scgan_nb.workflow.cli import main
+from scgan_nb.workflow.experiment_folders import content_sha256
 
 GENES = ["ACTB", "CD3E", "GAPDH", "LYZ", "MS4A1", "NKG7"]
 IDS = [f"ENSG0000000000{i}" for i in range(6)]
@@ -1539,6 +1542,40 @@ def test_the_command_line_does_the_same(problem, tmp_path, capsys):
     assert status == 0
     kept = False if problem.options.get("transpose") is False else None  # names still look turned
     check(problem, read(out, transpose=kept))
+
+
+OPENED = set()  # files that Python opens; such a hook cannot be taken away again
+sys.addaudithook(lambda event, words: OPENED.add(str(words[0])) if event == "open" else None)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [c for c in CASES if c.kind == "matrix folder" and not c.facts],
+    ids=lambda problem: problem.name,
+)
+@pytest.mark.filterwarnings("ignore")
+def test_all_files_that_are_read_count_for_the_fingerprint(problem, tmp_path):
+    path = problem.write(tmp_path / "in")
+    (tmp_path / "in" / "report.html").touch()
+    OPENED.clear()
+    read(path, **problem.options)
+    files = files_read(path)
+    assert {Path(name) for name in OPENED if name.startswith(str(tmp_path))} == set(files)
+    before = content_sha256(path)
+    (tmp_path / "in" / "report.html").write_text("changed")
+    assert content_sha256(path) == before
+    for file in files:
+        content = file.read_bytes()
+        file.write_bytes(content + b"\n")
+        assert content_sha256(path) != before
+        file.write_bytes(content)
+    if len(files) > 1:
+        matrix = next(file for file in files if ".mtx" in file.name)
+        before = content_sha256(matrix)
+        for file in files[1:]:
+            file.write_bytes(file.read_bytes() + b"\n")
+            assert content_sha256(matrix) != before
+            before = content_sha256(matrix)
 
 
 def write_parameters_file(folder, **options):

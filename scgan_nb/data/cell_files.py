@@ -205,7 +205,9 @@ class _Disk(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Set the position of the next byte."""
-        if whence == os.SEEK_END:
+        if whence == os.SEEK_CUR:
+            offset += self._at
+        elif whence == os.SEEK_END:
             ends = [start + len(content) for start, content in self._kept]
             offset += max([self._file.seek(0, os.SEEK_END), *ends])
         self._at = offset
