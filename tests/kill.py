@@ -38,7 +38,7 @@ COMMANDS = ("process", "train", "generate", "evaluate", "reproduce")
 ORDER = COMMANDS[:3] * 6 + COMMANDS[3:]  # the last two take longest
 COLUMNS = ("command", "moment", "running", "outcome")
 LIMIT = 900  # seconds that a command may take
-NOT_COMPARED = (".lock", "events.out.tfevents", "report.html", "cache/executed")
+NOT_COMPARED = (".lock", "events.out.tfevents", "report.html")
 TIMES = ("seconds", "cpu_seconds", "created", "date")
 FIGURE = (
     ("markdown", "# Figure 1\n\n> A model trains.\n\nPublished: 1."),

@@ -40,7 +40,7 @@ AMOUNTS = {
     "disk": (0.0, 0.3, 0.6, 0.9),  # of what the command writes
     "read-only": (0,),
     "file size": (1, 600, 4_000, 16_000),  # bytes
-    "handles": (0, 3, 8, 20),  # more than are open
+    "handles": (1, 4, 8, 20),  # more than are open
     "memory": (1, 40, 1_000, 1_600),  # MiB more than are used
 }
 NEW_MOUNTS, NEW_USER = 0x20000, 0x10000000  # of unshare
@@ -127,6 +127,13 @@ def set_limit(kind: int, number: int) -> None:
     resource.setrlimit(kind, (number, resource.getrlimit(kind)[1]))
 
 
+def limit_handles(more: int) -> None:
+    """Allow this process only so many files more than are open."""
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = (number for number in range(4096) if number not in taken)
+    set_limit(resource.RLIMIT_NOFILE, [next(free) for _ in range(more)][-1] + 1)
+
+
 def limit_memory(more: float) -> None:
     """Allow this process only so many MiB more than it has."""
     has = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
@@ -149,8 +156,7 @@ def limited(work: Path, limit: str, amount: float, written: int) -> Iterator[Cal
     elif limit == "file size":
         yield lambda: set_limit(resource.RLIMIT_FSIZE, int(amount))
     elif limit == "handles":
-        opened = len(os.listdir("/proc/self/fd"))
-        yield lambda: set_limit(resource.RLIMIT_NOFILE, opened + int(amount))
+        yield lambda: limit_handles(int(amount))
     else:
         yield lambda: limit_memory(amount)
 
