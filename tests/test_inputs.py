@@ -1486,6 +1486,163 @@ def hca_loom(folder):
 case("loom of the HCA", hca_loom, obs=("cell_names",))
 
 
+case(
+    "genes and barcodes exchanged",
+    matrix("matrix.mtx", {"genes.tsv": CELLS, "barcodes.tsv": GENES}),
+    "exchange",
+)
+case(
+    "peaks by name",
+    named([f"chr{i}:1000-200{i}" for i in range(6)]),
+    "no genes",
+    "peaks",
+    options={"transpose": False},
+)
+case(
+    "peaks among genes", more_genes(["chr1-1000-2000", "chrX:5-905"], 2), notes=("chr1-1000-2000",)
+)
+case(
+    "antibodies by name",
+    more_genes(["prot_CD3", "CD4_PROT", "anti-human CD8", "IgG1 isotype control"], 9),
+    notes=("prot_CD3",),
+)
+case(
+    "guides by name",
+    more_genes(["sgRNA_TP53_1", "non-targeting_00023", "NegCtrl0_NegCtrl0"], 4),
+    notes=("sgRNA_TP53_1",),
+)
+case(
+    "summaries of CITE-seq-Count",
+    more_genes(["bad_struct", "no_match", "unassigned"], 900),
+    notes=("bad_struct",),
+)
+case(
+    "annotations of plates",
+    more_genes(["replicate", "mouse_id", "library_id", "weight", "ethnicity"], 2),
+    obs=("replicate", "mouse_id", "weight"),
+    notes=("replicate",),
+)
+case(
+    "annotations of reads",
+    more_genes(["exon_reads", "umi_count", "mt_counts", "duplicate", "passed_filters"], 30),
+    obs=("exon_reads", "mt_counts", "duplicate"),
+    notes=("exon_reads",),
+)
+case(
+    "annotations of clusters",
+    more_genes(["subcluster", "clonotype_id", "metacell", "cluster_label", "malignant"], 1),
+    obs=("subcluster", "metacell"),
+    notes=("subcluster",),
+)
+
+
+def cellxgene_older():
+    cells = cellxgene()
+    raw = cells.raw.to_adata()
+    del raw.var["feature_name"]
+    cells.raw = raw
+    return cells
+
+
+case(
+    "CELLxGENE, symbols in var alone", written(cellxgene_older), notes=("took the counts from raw",)
+)
+case(
+    "CELLxGENE, symbols in var alone, zarr",
+    written(cellxgene_older, "c.zarr"),
+    notes=("took the counts from raw",),
+)
+TWO = ["GRCh38"] * 3 + ["mm10"] * 3
+case(
+    "AnnData of two genomes", written(lambda: adata(genome=TWO)), notes=("several genomes", "mm10")
+)
+case(
+    "AnnData of two genomes, one",
+    written(lambda: adata(genome=TWO)),
+    options={"genome": "mm10"},
+    genes=GENES[3:],
+    x=X[:, 3:],
+)
+case(
+    "table of two genomes",
+    named([f"{g}_{n}" for g, n in zip(TWO, GENES, strict=True)]),
+    genes=[f"{g}_{n}" for g, n in zip(TWO, GENES, strict=True)],
+    notes=("several genomes",),
+)
+case(
+    "AnnData without that genome",
+    written(lambda: adata(genome=TWO)),
+    "hg19",
+    "mm10",
+    options={"genome": "hg19"},
+)
+case(
+    "blank gene names in a table",
+    text("t.csv", lines(genes=["", *GENES[1:5], ""])),
+    "no name",
+    "row 1",
+)
+case(
+    "metrics of barcodes",
+    named(["dup", "chim", "low", "mito", "fine", "tss"]),
+    genes=["dup", "chim", "low", "mito", "fine", "tss"],
+    notes=("looks like a gene",),
+)
+case(
+    "a title above the table",
+    text("t.csv", "Supplementary Table 1. Counts of cells\n" + lines()),
+    "first line",
+)
+case("a title in the first cell", text("t.csv", "Table S1,,,,,\n" + lines()), "name")
+case(
+    "Rhapsody, long table",
+    text(
+        "s.st",
+        "##\n"
+        + "Cell_Index\tGene\tRSEC_Reads\tRaw_Molecules\tRSEC_Adjusted_Molecules\n1\tACTB\t9\t3\t2\n",
+    ),
+    "suffix",
+)
+case(
+    "Rhapsody, long table as text",
+    text(
+        "s.txt",
+        "Cell_Index\tGene\tRSEC_Reads\tRaw_Molecules\tRSEC_Adjusted_Molecules\n1\tACTB\t9\t3\t2\n2\tLYZ\t9\t3\t2\n",
+    ),
+    "Gene",
+)
+case(
+    "clusters of Cell Ranger",
+    text("clusters.csv", "Barcode,Cluster\n" + "".join(f"{c},1\n" for c in CELLS)),
+    "only annotations",
+)
+case(
+    "GCT of GTEx",
+    text(
+        "t.txt",
+        "#1.2\n6\t5\nName\tDescription\t"
+        + "\t".join(CELLS)
+        + "\n"
+        + "".join(f"{i}\t{g}\t1\t2\t3\t4\t5\n" for i, g in zip(IDS, GENES, strict=True)),
+    ),
+    "fields",
+)
+case(
+    "symmetric mtx",
+    matrix_text(
+        [(1, 1, 3), (2, 1, 4), (5, 2, 6)],
+        head="%%MatrixMarket matrix coordinate",
+        kind="integer symmetric #",
+    ),
+    "MatrixMarket",
+)
+case(
+    "names of samples in two lines",
+    text("t.csv", "gene," + ",".join("aabbb") + "\n" + lines()),
+    "first line",
+)
+
+
 # --- the two doors
 
 

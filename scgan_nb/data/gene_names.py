@@ -95,17 +95,22 @@ def genes_by_type(var: pd.DataFrame, source: Any) -> np.ndarray:
 # %% ../../nbs/data/gene_names.ipynb #469ac4c9
 _SUMMARIES = (
     r"__\w+|(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique|unmapped)"
-    r"|N_(unmapped|multimapping|noFeature|ambiguous)"
+    r"|N_(unmapped|multimapping|noFeature|ambiguous)|[Uu]nassigned(_\w+)?|no_match|bad_struct"
 )
 _ANTIBODIES = (
     r".*\|(pAbO|stAbO)|.*[-_.]Total([Ss]eq)?[-_ ]?[ABCD]?\b.*|(ADT|adt|HTO|hto)[-_].+"
     r"|.+[-_](ADT|HTO)|(ADT|HTO|CMO)\d+|[Hh]ash-?[Tt]ag[-_. ]?\d+|.+-[ACGT]{10,}"
+    r"|(AB|Ab|prot|PROT|CITE|protein)_.+|.+_(prot|PROT|protein|AB|Ab)|[Aa]nti[-_ ].+|.*[Ii]sotype.*"
 )
 _SPIKE_INS = r"(gSpikein[-_.])?ERCC[-_.]\d{5}( .*)?|SIRV(ome\w*|\d+)"
 _CONTROLS = (
     r"Blank[-_.]?\d+|NegPrb\d+|Negative\d+|SystemControl\d+|NegControl(Probe|Codeword)[-_.]\w+"
     r"|(Unassigned|Deprecated)Codeword[-_.]\w+|Intergenic_?Region[-_.]\w+"
 )
+_GUIDES = (
+    r"s?gRNA[-_.].+|.+[-_]s?gRNA\d*|(non|no|safe)[-_ ]?targeting[-_ ].*|.*NegCtrl\d.*|NTC[-_]\d+"
+)
+_PEAKS = r"(chr|GL|KI|JH)\w*(\.\d)?[:_-]\d+[-_]\d+"
 _ANNOTATIONS = (
     r"n(Count|Feature)_\w+|percent[._]?\w+([._]\w+)*|pct[._]\w+([._]\w+)*|perc(ent)?[._]?mito"
     r"|total_(counts|umis|features)\w*|log(1p|10)_?\w*(counts|genes|features)\w*"
@@ -123,6 +128,11 @@ _ANNOTATIONS = (
     r"|\w+[._]score\d*|(X_)?(umap|tsne|pca|harmony|scvi)[._]?\d+|latent_time|silhouette"
     r"|(mito|ribo|mt|rb|hb)[._]?(ratio|frac\w*|percent\w*|pct)|fov|(cell_?)?area|volume"
     r"|(center|min|max)_[xyz]|[xyz]_(centroid|coord\w*|position|location)"
+    r"|\w+[._](counts?|umis?|genes|features|reads?|molecules|fragments)|duplicates?|chimeric|lowmapq"
+    r"|mitochondrial|passed_filters|library(_?id)?|run|replicate|rep|mouse_?id|animal_?id|chemistry"
+    r"|platform|ethnicity|race|height|weight|hours?|days?|weeks?|dose|sub_?(cluster|type)\w*|lineage"
+    r"|metacell\w*|clono_?type\w*|clone_?id|malignant|exclude|developmental_stage"
+    r"|cluster[._]?(no|number|label|name)s?"
     r"|sample(_?id|_?name|_?tag)?|donor(_?id)?|patient(_?id)?|subject(_?id)?|tissue|condition"
     r"|treatment|organ|stage|group|species|assay|cell[_ ]?names?|cell[_ ]?ontology.*"
     r"|cell[_ ]?type.*|.*annotations?|.*cell[_ ]?type|disease|status|genotype|strain|dataset|study"
@@ -132,6 +142,8 @@ _KINDS = {
     "antibodies or hashtags": re.compile(_ANTIBODIES),
     "spike-ins": re.compile(_SPIKE_INS),
     "negative controls": re.compile(_CONTROLS, re.IGNORECASE),
+    "guides": re.compile(_GUIDES),
+    "peaks": re.compile(_PEAKS),
     "annotations of cells": re.compile(_ANNOTATIONS, re.IGNORECASE),
 }
 ANNOTATION = _KINDS["annotations of cells"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from .file_checks import open_decompressed, text_encoding
 from .tenx import choose_genome, is_tenx_h5, of_genome, read_tenx_h5
-from .text_orientation import ASK
+from .text_orientation import ASK, is_cell_name, is_gene_name, share_of_names
 from .validation import ReadError, counts_anndata, warn_user
 
 if TYPE_CHECKING:
@@ -310,6 +310,17 @@ def _is_genes_first(
     return bool(files.genes_first)
 
 
+def _refuse_exchanged(files: MatrixFiles, var: pd.DataFrame, obs: pd.DataFrame) -> None:
+    "Refuse names of genes in the file of cells, and names of cells in that of genes."
+    are_genes = share_of_names(is_gene_name, obs.index) > 0.5
+    are_cells = share_of_names(is_cell_name, var.index) > 0.5
+    if are_genes and are_cells and share_of_names(is_gene_name, var.index) < 0.1:
+        raise ReadError(
+            f"{files.genes} has names of cells (such as {var.index[0]}) and {files.cells.name} "
+            f"those of genes (such as {obs.index[0]}); exchange the names of the two files"
+        )
+
+
 def _is_cell_ranger(matrix: Path) -> bool:
     "Whether the matrix has the comment that Cell Ranger writes."
     with open_decompressed(matrix) as file:
@@ -452,6 +463,7 @@ def read_matrix(path: Path, genome: str | None = None, transpose: bool | None = 
     X = _read_entries(path)
     genes, barcodes = _tables_of_names(files, X.shape)
     var, obs = _gene_table(genes), _cell_table(barcodes)
+    _refuse_exchanged(files, var, obs)
     genes_first = _is_genes_first(files, X.shape, len(var), len(obs), transpose)
     X = X.T if genes_first else X
     X = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
@@ -550,7 +562,8 @@ def _choice(folder: Path, genome: str | None) -> tuple[Path, list[Path]]:
     if len(best) > 1 and len({path.parent for path in best}) == len(best):
         names = {path.parent.name: path for path in best}
         if len(names) == len(best) and (genome in names or _are_genomes(best)):
-            return names[choose_genome(list(names), genome, folder)], best
+            chosen = names[choose_genome(list(names), genome, folder)]
+            return chosen, [chosen]
     if len(best) > 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in best)
         raise ReadError(f"{folder} holds several matrices, give the path of one of them: {names}")
@@ -639,8 +652,11 @@ def files_of_folder(folder: Path) -> list[Path]:
     ...     [path.name for path in files_of_folder(Path(folder))]
     ['matrix.mtx', 'features.tsv', 'barcodes.tsv']
     """
+    everything = sorted(path for path in folder.rglob("*") if path.is_file())
     try:
         path, _ = _choice(folder, None)
     except ValueError:
-        return sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path] if path.suffix == ".h5" else files_of_matrix(path)
+        return everything
+    if path.suffix == ".h5":
+        return [path]
+    return everything if files_beside(path) is None else files_of_matrix(path)

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,12 +92,22 @@ def _write_folder(path: Path, cells: AnnData) -> None:
     write_tenx_folder(path, cells)
 
 
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    "A folder for parts, beside a path and with its name in front."
+    folder = path.with_name(f"{path.name}.parts")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _write_archive(path: Path, cells: AnnData) -> None:
     "Write a zarr store in a zip archive."
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
-        write_cells(Path(folder) / "cells.zarr", cells)
-        made = shutil.make_archive(str(Path(folder) / "made"), "zip", Path(folder) / "cells.zarr")
-        shutil.move(made, path)
+    with _folder_beside(path) as folder:
+        write_cells(folder / "cells.zarr", cells)
+        os.replace(shutil.make_archive(str(folder / "made"), "zip", folder / "cells.zarr"), path)
 
 
 def _write_modality(path: Path, cells: AnnData) -> None:
@@ -147,6 +159,7 @@ def write_counts(path: Path, cells: AnnData, dest: Path | None = None) -> None:
 
     Examples
     --------
+    >>> import tempfile
     >>> from scgan_nb.data.examples import pbmc_example
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     cells = pbmc_example(3, 2)
@@ -160,8 +173,8 @@ def write_counts(path: Path, cells: AnnData, dest: Path | None = None) -> None:
     if not dest.name.lower().endswith(".gz"):
         _write_plain(path, cells, suffix, dest)
         return
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
-        plain = Path(folder) / f"cells{suffix}"
+    with _folder_beside(path) as folder:
+        plain = folder / f"cells{suffix}"
         _write_plain(plain, cells, suffix, dest)
         with open(plain, "rb") as file, gzip.open(path, "wb") as packed:
             shutil.copyfileobj(file, packed)

@@ -38,7 +38,7 @@ from scgan_nb.data.matrix_folders import (
 )
 from .other_formats import require_count_format, write_counts
 from .other_hdf5 import is_loom, is_mudata, read_loom_counts, read_mudata_counts
-from .tenx import is_tenx_h5, read_tenx_h5
+from .tenx import genomes_of, is_tenx_h5, of_genome, read_tenx_h5
 from .text_orientation import is_cell_name, is_gene_name, share_of_names
 from .text_tables import read_text_table
 from scgan_nb.data.validation import (
@@ -211,7 +211,7 @@ def read(
     options = _Options(layer, genome, transpose)
     with collected_notes() as notes:
         name, adata = _counts_of(source, options)
-        adata = keep_genes(adata, name)
+        adata = _of_one_genome(keep_genes(adata, name), name, genome)
         _repair(adata, name, clip=clip, round=round)
         if check:
             _require_counts(adata, source, name, options)
@@ -236,6 +236,18 @@ def _counts_of(source: Any, options: _Options) -> tuple[Any, AnnData]:
         raise
     except Exception as error:  # of a library, about a file that it does not expect
         raise ReadError(_unreadable(path, error)) from error
+
+
+def _of_one_genome(adata: AnnData, name: Any, genome: str | None) -> AnnData:
+    "Genes of the genome that is asked for; of several genomes with a warning."
+    found = list(dict.fromkeys(genomes_of(adata.var) or []))
+    if len(found) < 2:
+        return adata
+    if genome is None:
+        choices = " or ".join(f"genome={other!r}" for other in found)
+        warn_user(f"{name}: took genes of several genomes; for one of them choose {choices}")
+        return adata
+    return adata[:, of_genome(adata.var, genome, name)].copy()
 
 
 def _unreadable(path: Path, error: Exception) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['choose_genome', 'of_genome', 'is_tenx_h5', 'read_tenx_h5']
+__all__ = ['choose_genome', 'genomes_of', 'of_genome', 'is_tenx_h5', 'read_tenx_h5']
 
 # %% ../../nbs/data/tenx.ipynb #97083beb
 def choose_genome(found: Sequence[str], genome: str | None, path: Path) -> str:
@@ -64,6 +64,29 @@ def _genomes_in_names(names: Sequence[str]) -> list[str] | None:
     return found if len(found) == len(names) and len(set(found)) > 1 else None
 
 
+def genomes_of(var: pd.DataFrame) -> list[str] | None:
+    """The genome of each feature: of a column `genome`, or in front of all names.
+
+    Parameters
+    ----------
+    var : pandas.DataFrame [features, ...]
+
+    Returns
+    -------
+    list of str [features]
+        None where neither tells.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> genomes_of(pd.DataFrame(index=["hg19_ACTB", "mm10_Actb"]))
+    ['hg19', 'mm10']
+    """
+    if "genome" in var:
+        return var["genome"].astype(str).tolist()
+    return _genomes_in_names(var.index)
+
+
 def of_genome(var: pd.DataFrame, genome: str | None, path: Path) -> np.ndarray:
     """Which features to keep, where a column `genome` tells: those of one genome.
 
@@ -86,7 +109,7 @@ def of_genome(var: pd.DataFrame, genome: str | None, path: Path) -> np.ndarray:
     >>> of_genome(pd.DataFrame({"genome": ["hg19", "mm10"]}), "hg19", Path("x.h5")).tolist()
     [True, False]
     """
-    of = var["genome"].tolist() if "genome" in var else _genomes_in_names(var.index)
+    of = genomes_of(var)
     if of is None:
         return np.ones(len(var), bool)
     is_gene, of = genes_by_type(var, path), np.array(of, dtype=object)

@@ -21,7 +21,9 @@ from scgan_nb.data.text_orientation import (
     CELL_WORDS,
     COUNT_WORDS,
     GENE_WORDS,
+    barcode_share,
     decide_genes_first,
+    is_gene_name,
 )
 from .validation import ReadError, counts_anndata, warn_user
 
@@ -271,6 +273,18 @@ def _names_among(notes: dict[str, list[str]], first: list[str]) -> tuple[str, li
     return None
 
 
+_FEW = 200  # names
+
+
+def _doubt_genes(path: Path, genes: list[str], cells: list[str]) -> None:
+    "Warn if cells have barcodes and none of few other names looks like a gene."
+    if len(genes) < _FEW and barcode_share(cells) > 0.5 and not any(map(is_gene_name, genes)):
+        warn_user(
+            f"{path}: none of its {len(genes)} names looks like a gene (such as {genes[0]}); are "
+            "they measures of quality, or other annotations of cells?"
+        )
+
+
 def _counts(
     path: Path,
     X: Any,
@@ -293,6 +307,7 @@ def _counts(
             f"{path}: {len(notes)} columns of annotations (such as {example}) are not counts and "
             f"went to {place}"
         )
+    _doubt_genes(path, *((first, second) if is_first else (second, first)))
     if is_first:
         return counts_anndata(X.T, tables[1], tables[0], path)
     return counts_anndata(X, tables[0], tables[1], path)
@@ -390,6 +405,10 @@ def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnDat
         for number, name in all_columns.items():
             if number not in columns:
                 notes[name] += block[number].fillna("").tolist()
+    if "" in rows:
+        raise ReadError(
+            f"{path} has no name in row {rows.index('') + 1} below its first line; name all rows"
+        )
     if _repeated_numbers(rows):
         raise ReadError(f"{path} has no names in its first column, only numbers")
     X = sp.vstack(parts, format="csr")
