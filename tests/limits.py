@@ -40,7 +40,7 @@ AMOUNTS = {
     "disk": (0.0, 0.3, 0.6, 0.9),  # of what the command writes
     "read-only": (0,),
     "file size": (1, 600, 4_000, 16_000),  # bytes
-    "handles": (1, 4, 8, 20),  # more than are open
+    "handles": (1, 2, 3, 6),  # more than are open
     "memory": (1, 40, 1_000, 1_600),  # MiB more than are used
 }
 NEW_MOUNTS, NEW_USER = 0x20000, 0x10000000  # of unshare

@@ -1598,8 +1598,7 @@ case(
     "Rhapsody, long table",
     text(
         "s.st",
-        "##\n"
-        + "Cell_Index\tGene\tRSEC_Reads\tRaw_Molecules\tRSEC_Adjusted_Molecules\n1\tACTB\t9\t3\t2\n",
+        "##\nCell_Index\tGene\tRSEC_Reads\tRaw_Molecules\n1\tACTB\t9\t3\n",
     ),
     "suffix",
 )

@@ -385,11 +385,11 @@ def test_bytes_that_cannot_be_written_are_kept(tmp_path):
 def test_limits_of_processing():
     import limits
 
-    tried = {"file size": (600, 16_000), "handles": (1, 4), "memory": (1,)}
+    tried = {"file size": (600, 16_000), "handles": (1, 2), "memory": (1,)}
     if limits.can_mount():
         tried |= {"disk": (0.3, 0.9), "read-only": (0,)}
     found = limits.points(("process",), tried)
-    assert all(failed for *_, failed, _, _ in found)
+    assert {limit for _, limit, _, failed, _, _ in found if failed} == set(tried)
     assert not [fault for *_, faults in found for fault in faults]
 
 
