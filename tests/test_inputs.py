@@ -5,6 +5,7 @@ all of them; a few go through a process of their own.
 """
 
 import gzip
+import importlib.util
 import io
 import json
 import re
@@ -1700,6 +1701,29 @@ def test_the_command_line_does_the_same(problem, tmp_path, capsys):
     assert status == 0
     kept = False if problem.options.get("transpose") is False else None  # names still look turned
     check(problem, read(out, transpose=kept))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_suffix_that_is_read_is_written_or_refused_with_those_that_are(tmp_path, capsys):
+    source = tmp_path / "source.csv"
+    source.write_text(lines())
+    written = ["a.h5ad", "a.zarr", "a.zarr.zip", "a.csv", "a.tsv", "a.txt", "a.tab", "a"]
+    written += ["a.csv.gz", "a.tsv.gz", "a.h5ad.gz", "A.H5AD", "A.CSV.GZ"]
+    for name in written:
+        assert main(["convert", str(source), str(tmp_path / name)]) == 0, name
+        check(Case(name, None), read(tmp_path / name))
+    capsys.readouterr()
+    for name in ("a.h5", "a.mtx", "a.xlsx", "a.zarr.gz", "a.hdf5"):
+        assert main(["convert", str(source), str(tmp_path / name)]) == 1
+        said = capsys.readouterr().err
+        assert all(word in said for word in (name, ".zarr.zip", ".h5ad"))
+    for name, package in (("a.loom", "loompy"), ("a.h5mu", "mudata")):
+        status, said = main(["convert", str(source), str(tmp_path / name)]), capsys.readouterr().err
+        if importlib.util.find_spec(package) is None:
+            assert status == 1 and f"pip install {package}" in said
+        else:
+            assert status == 0
+            check(Case(name, None), read(tmp_path / name))
 
 
 IN_A_PROCESS = ["table of R, quoted, tab", "negatives and fractions, both", "10x folder, gzip"]

@@ -366,6 +366,35 @@ def test_hdf5_ends_well_on_a_full_disk(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+FULL_FORMATS = """
+import resource, signal, sys, warnings
+from pathlib import Path
+from scgan_nb.data.examples import pbmc_example
+from scgan_nb.data.readers import convert
+warnings.simplefilter("ignore")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+cells, most = pbmc_example(240, 100), resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for name in sys.argv[2:]:
+    for size in (0, 200, 3_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+        try:
+            convert(cells, Path(sys.argv[1]) / name)
+        except OSError as error:
+            print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_no_format_leaves_parts_on_a_full_disk(tmp_path):
+    names = ["a.h5ad", "a.zarr", "a.zarr.zip", "a.csv", "a.tsv.gz", "a.h5ad.gz", "a"]
+    command = [sys.executable, "-c", FULL_FORMATS, str(tmp_path), *names]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr[-1000:]
+    told = [line.split(" was not written")[0] for line in done.stdout.splitlines()]
+    assert told == [str(tmp_path / name) for name in names for _ in range(3)]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bytes_that_cannot_be_written_are_kept(tmp_path):
     path = tmp_path / "cells.h5"
     with pytest.raises(OSError, match="full"), open_hdf5(path, "w") as file:

@@ -166,7 +166,7 @@ def write_counts(path: Path, cells: AnnData, dest: Path | None = None) -> None:
     ...     cells.obs = cells.obs[[]]
     ...     write_counts(Path(folder) / "cells.csv", cells)
     ...     (Path(folder) / "cells.csv").read_text().splitlines()[0]
-    'cell,MALAT1,B2M'
+    'cell,TMSB4X,MALAT1'
     """
     dest = path if dest is None else dest
     suffix = require_count_format(dest)
