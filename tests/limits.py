@@ -43,6 +43,7 @@ AMOUNTS = {
     "handles": (1, 2, 3, 6),  # more than are open
     "memory": (1, 40, 1_000, 1_600),  # MiB more than are used
 }
+OF_LIBRARIES = ("OpenBLAS error: Memory allocation",)  # which then end the process themselves
 NEW_MOUNTS, NEW_USER = 0x20000, 0x10000000  # of unshare
 
 
@@ -164,6 +165,8 @@ def limited(work: Path, limit: str, amount: float, written: int) -> Iterator[Cal
 def wrong_end(code: int, said: str) -> str | None:
     """What is wrong with the end of a command that failed."""
     lines = said.strip().splitlines()
+    if code == 1 and lines and lines[-1].startswith(OF_LIBRARIES):
+        return None
     sentences = [line for line in lines if line.startswith("scgan_nb: ")]
     if code != 1:
         return f"exit {code}: {' '.join(said[-300:].split())}"
