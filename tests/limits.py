@@ -137,6 +137,9 @@ def limit_handles(more: int) -> None:
 
 def limit_memory(more: float) -> None:
     """Allow this process only so many MiB more than it has."""
+    from scgan_nb.workflow import devices
+
+    devices._require_addresses.cache_clear()  # the process that was forked may have asked before
     has = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
     set_limit(resource.RLIMIT_AS, int(has + more * MIB))
 

@@ -221,15 +221,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or Path
-        Where the result is to be. `~` is the home folder, missing parents are
-        made, a link is followed.
+        Where the result is to be; `~` is understood, missing parents are made, links followed.
 
     Yields
     ------
     Path
-        A temporary name beside the target (hidden, same suffixes) that does not exist yet. Create a
-        file or a folder there. It becomes `path` when the block ends, and is removed if the block
-        raises.
+        A temporary name beside the target (hidden, same suffixes); create a file or a folder there.
+        It becomes `path` when the block ends, and is removed if the block raises.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def _genes_of_raw(raw: pd.DataFrame, var: pd.DataFrame) -> pd.DataFrame:
     names = var["feature_name"].astype(object).reindex(raw.index)
     return raw.assign(feature_name=names.where(names.notna(), raw.index.to_series()))
 
-
+# %% ../../nbs/data/anndata_files.ipynb #2491d00d
 def counts_from_anndata(
     adata: AnnData, layer: str | None = None, source: Any = "the AnnData"
 ) -> AnnData:
@@ -182,7 +182,7 @@ def genes_of_store(store: Any, place: str) -> pd.DataFrame:
     var = ad.io.read_elem(store["var"])
     return _genes_of_raw(ad.io.read_elem(store["raw/var"]), var) if place == "raw/X" else var
 
-
+# %% ../../nbs/data/anndata_files.ipynb #e1aa6227
 def counts_from_store(store: Any, layer: str | None, source: Path) -> AnnData:
     """Counts from an open .h5ad or .zarr in the present layout, or a group of one.
 

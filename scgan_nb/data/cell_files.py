@@ -204,14 +204,9 @@ class _Disk(io.RawIOBase):
         self._kept: list[tuple[int, bytes]] = []
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position of the next byte."""
-        if whence == os.SEEK_CUR:
-            offset += self._at
-        elif whence == os.SEEK_END:
-            ends = [start + len(content) for start, content in self._kept]
-            offset += max([self._file.seek(0, os.SEEK_END), *ends])
-        self._at = offset
-        return offset
+        ends = [self._file.seek(0, os.SEEK_END), *(at + len(part) for at, part in self._kept)]
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: max(ends)}[whence]
+        return self._at
 
     def write(self, content: Any) -> int:
         """Write all bytes, or keep them."""
@@ -232,22 +227,20 @@ class _Disk(io.RawIOBase):
         view, start = memoryview(content).cast("B"), self._at
         self._file.seek(start)
         found = self._file.readinto(view) or 0
-        for first, kept in self._kept:
-            low, high = max(first, start), min(first + len(kept), start + len(view))
+        for at, kept in self._kept:
+            low, high = max(at, start), min(at + len(kept), start + len(view))
             if low < high:
-                view[low - start : high - start] = kept[low - first : high - first]
+                view[low - start : high - start] = kept[low - at : high - at]
                 found = max(found, high - start)
         self._at += found
         return found
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the length of the file."""
         with suppress(OSError):
             self._file.truncate(size)
         return self._at if size is None else size
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
         super().close()
 
@@ -277,7 +270,7 @@ def require_written(file: Any) -> None:
     if disk is not None and disk.error is not None:
         raise disk.error
 
-
+# %% ../../nbs/data/cell_files.ipynb #05ca98ac
 @contextmanager
 def open_hdf5(path: str | os.PathLike[str], mode: str) -> Iterator[Any]:
     """Open an HDF5 file for writing, and close it whatever happens.

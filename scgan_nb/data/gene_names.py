@@ -111,6 +111,8 @@ _GUIDES = (
     r"s?gRNA[-_.].+|.+[-_]s?gRNA\d*|(non|no|safe)[-_ ]?targeting[-_ ].*|.*NegCtrl\d.*|NTC[-_]\d+"
 )
 _PEAKS = r"(chr|GL|KI|JH)\w*(\.\d)?[:_-]\d+[-_]\d+"
+
+# %% ../../nbs/data/gene_names.ipynb #219f7ce1
 _ANNOTATIONS = (
     r"n(Count|Feature)_\w+|percent[._]?\w+([._]\w+)*|pct[._]\w+([._]\w+)*|perc(ent)?[._]?mito"
     r"|total_(counts|umis|features)\w*|log(1p|10)_?\w*(counts|genes|features)\w*"
@@ -137,6 +139,8 @@ _ANNOTATIONS = (
     r"|treatment|organ|stage|group|species|assay|cell[_ ]?names?|cell[_ ]?ontology.*"
     r"|cell[_ ]?type.*|.*annotations?|.*cell[_ ]?type|disease|status|genotype|strain|dataset|study"
 )
+
+# %% ../../nbs/data/gene_names.ipynb #5bfce943
 _KINDS = {
     "summaries of the counting program": re.compile(_SUMMARIES),
     "antibodies or hashtags": re.compile(_ANTIBODIES),

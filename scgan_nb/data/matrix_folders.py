@@ -229,7 +229,7 @@ _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}.*")
 def _first_of(table: pd.DataFrame, names: Sequence[Any]) -> Any:
     return next((name for name in names if name in table), None)
 
-
+# %% ../../nbs/data/matrix_folders.ipynb #5856fa54
 def _gene_table(features: pd.DataFrame) -> pd.DataFrame:
     "The table of genes: symbols (or ids) as names, ids, types and genomes where there are any."
     import pandas as pd

@@ -12,6 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# %% auto #0
+__all__ = ['files_read', 'read', 'convert', 'raw_name']
+
+# %% ../../nbs/data/readers.ipynb #507fa841
 from ..core.files import atomic_path
 from scgan_nb.data.anndata_files import (
     READ_NOTES,
@@ -53,9 +57,6 @@ from scgan_nb.data.validation import (
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-# %% auto #0
-__all__ = ['files_read', 'read', 'convert', 'raw_name']
 
 # %% ../../nbs/data/readers.ipynb #faae0dc2
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def _of_one_genome(adata: AnnData, name: Any, genome: str | None) -> AnnData:
         return adata
     return adata[:, of_genome(adata.var, genome, name)].copy()
 
-
+# %% ../../nbs/data/readers.ipynb #415dd6ab
 def _unreadable(path: Path, error: Exception) -> str:
     "The sentence on a file for which a library has no better words."
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -86,7 +86,7 @@ def genomes_of(var: pd.DataFrame) -> list[str] | None:
         return var["genome"].astype(str).tolist()
     return _genomes_in_names(var.index)
 
-
+# %% ../../nbs/data/tenx.ipynb #108a8bca
 def of_genome(var: pd.DataFrame, genome: str | None, path: Path) -> np.ndarray:
     """Which features to keep, where a column `genome` tells: those of one genome.
 

@@ -372,7 +372,7 @@ def _require_numbers(path: Path, columns: dict[int, str], second: list[str]) -> 
                 "the first line and the first column may hold names, remove this column"
             )
 
-
+# %% ../../nbs/data/text_tables.ipynb #36aaf5f5
 def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnData:
     "Counts of a table with names in its first line and first column."
     import scipy.sparse as sp

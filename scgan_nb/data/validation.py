@@ -410,7 +410,7 @@ def _odd_genes(adata: AnnData, mask_of: Callable) -> str:
         f" Only {len(genes)} of {adata.n_vars:,} genes have such values ({names}): are they genes?"
     )
 
-
+# %% ../../nbs/data/validation.ipynb #f473256e
 def _may_be_thousands(values: np.ndarray) -> bool:
     "Whether all fractions have three digits behind a point, and none is below 1."
     fractions = values[_has_fraction(values)].astype(np.float64)

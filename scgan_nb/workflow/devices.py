@@ -264,7 +264,7 @@ def is_of_tensorflow(error: BaseException) -> bool:
     """
     return type(error).__module__.startswith("tensorflow.")
 
-
+# %% ../../nbs/workflow/devices.ipynb #b174a3c6
 def run_in_processes(
     task: Callable, jobs: dict[str, tuple], gpus: Sequence[int | str] = ()
 ) -> None:

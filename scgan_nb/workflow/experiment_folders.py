@@ -602,7 +602,7 @@ def lock_file(path: str | Path, folder: str | Path) -> Iterator[None]:
             os.truncate(path, 0)
         lock.release()
 
-
+# %% ../../nbs/workflow/experiment_folders.ipynb #79dc09bf
 def _owner(path: Path) -> str:
     "The process that holds a lock, as it wrote into the file; empty if it is not known."
     try:
