@@ -1643,6 +1643,18 @@ case(
 )
 
 
+case(
+    "cells called counts",
+    text("t.csv", frame(cells=[f"P{i}_counts" for i in range(5)]).T.to_csv()),
+    cells=[f"P{i}_counts" for i in range(5)],
+)
+case(
+    "cells called as runs are",
+    text("t.csv", frame(cells=[f"Sample{i}.reads" for i in range(5)]).T.to_csv()),
+    cells=[f"Sample{i}.reads" for i in range(5)],
+)
+
+
 # --- the two doors
 
 
