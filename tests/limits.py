@@ -19,8 +19,8 @@ The first two need the right to mount, as root has it, in a mount namespace of t
 import argparse
 import ctypes
 import fcntl
+import json
 import os
-import pickle
 import re
 import resource
 import shutil
@@ -78,24 +78,24 @@ def can_mount() -> bool:
 
 
 def in_a_fork(work: Callable) -> object:
-    """What `work()` returns in a forked process; its error is raised here."""
+    """What `work()` returns in a forked process, through JSON; OSError if it raises an error."""
     read, write = os.pipe()
     process = os.fork()
     if process:
         os.close(write)
-        with open(read, "rb") as file:
+        with open(read, encoding="utf-8") as file:
             content = file.read()
         os.waitpid(process, 0)
-        result = pickle.loads(content) if content else OSError("the process ended early")
-        if isinstance(result, Exception):
-            raise result
-        return result
+        told = json.loads(content or '{"error": "the process ended early"}')
+        if "error" in told:
+            raise OSError(told["error"])
+        return told["result"]
     try:
-        result = work()
+        told = {"result": work()}
     except Exception as error:
-        result = error
-    with open(write, "wb") as file:
-        pickle.dump(result, file)
+        told = {"error": f"{type(error).__name__}: {error}"}
+    with open(write, "w", encoding="utf-8") as file:
+        json.dump(told, file)
     os._exit(0)
 
 

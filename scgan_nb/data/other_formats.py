@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -112,9 +113,7 @@ def _write_archive(path: Path, cells: AnnData) -> None:
 
 def _write_modality(path: Path, cells: AnnData) -> None:
     "Write a MuData with one modality."
-    from mudata import MuData
-
-    MuData({"rna": cells}).write_h5mu(path)
+    importlib.import_module("mudata").MuData({"rna": cells}).write_h5mu(path)
 
 # %% ../../nbs/data/other_formats.ipynb #4ae48548
 def _say_lost(path: Path, cells: AnnData) -> None:
