@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +38,7 @@ COMMANDS = ("process", "train", "generate", "evaluate", "reproduce")
 ORDER = COMMANDS[:3] * 6 + COMMANDS[3:]  # the last two take longest
 COLUMNS = ("command", "moment", "running", "outcome")
 LIMIT = 900  # seconds that a command may take
-NOT_COMPARED = (".lock", "events.out.tfevents", "report.html", "cache/executed")
+NOT_COMPARED = (".lock", "events.out.tfevents", "report.html")
 TIMES = ("seconds", "cpu_seconds", "created", "date")
 FIGURE = (
     ("markdown", "# Figure 1\n\n> A model trains.\n\nPublished: 1."),
@@ -111,8 +112,16 @@ class Figures:
         return said + f"{self.went_on} went on, {len(self.wrong)} lost or different"
 
 
-def start(words: list[str], folder: Path) -> int:
-    """Run a command in a forked process; returns its number."""
+def start(
+    words: list[str],
+    folder: Path,
+    limit: Callable = lambda: None,
+    said: int | None = None,
+) -> int:
+    """Run a command in a forked process, which calls `limit` first; returns its number.
+
+    What it says goes to the open file `said`, by default `log.txt` beside the folder.
+    """
     process = os.fork()
     if process:
         return process
@@ -120,12 +129,14 @@ def start(words: list[str], folder: Path) -> int:
     try:
         os.setsid()  # what it starts is killed with it
         os.chdir(folder)
-        log = os.open(folder.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        if said is None:
+            said = os.open(folder.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
         sys.stdout = sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
         from scgan_nb.workflow.cli import main
 
+        limit()
         code = main(words)
         sys.stderr.flush()
     finally:

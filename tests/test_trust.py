@@ -11,12 +11,19 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 import scgan_nb as sg
 from conftest import ROOT
 from scgan_nb.core.presets import experiment_of
-from scgan_nb.data.cell_files import plain_table, write_cells
+from scgan_nb.data.cell_files import (
+    _DISKS,
+    open_hdf5,
+    plain_table,
+    require_written,
+    write_cells,
+)
 from scgan_nb.data.examples import error_message, pbmc_example
 from scgan_nb.training.checkpoints import checkpoints, read_checkpoint, save_checkpoint
 from scgan_nb.workflow.experiment_folders import load_processed, lock_job
@@ -330,6 +337,132 @@ def test_a_save_that_fails_leaves_nothing(model, tmp_path, monkeypatch):
     message = error_message(model.save, tmp_path / "new" / "model")
     assert "disk is full" in message
     assert [path.name for path in tmp_path.rglob("*")] == ["new"]
+
+
+FULL = """
+import resource, signal, sys
+from scgan_nb.core.files import atomic_path
+from scgan_nb.data.cell_files import write_cells
+from scgan_nb.data.examples import pbmc_example
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+cells, most = pbmc_example(240, 30), resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for size in (0, 600, 2_000, 4_000, 9_000, 16_000, 20_000, 30_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        with atomic_path(sys.argv[1]) as temporary:
+            write_cells(temporary, cells)
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_hdf5_ends_well_on_a_full_disk(tmp_path):
+    command = [sys.executable, "-c", FULL, str(tmp_path / "cells.h5ad")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr[-1000:]
+    told = done.stdout.splitlines()
+    assert len(told) == 8 and all("cells.h5ad was not written" in line for line in told)
+    assert list(tmp_path.iterdir()) == []
+
+
+FULL_FORMATS = """
+import resource, signal, sys, warnings
+from pathlib import Path
+from scgan_nb.data.examples import pbmc_example
+from scgan_nb.data.readers import convert
+warnings.simplefilter("ignore")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+cells, most = pbmc_example(240, 100), resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for name in sys.argv[2:]:
+    for size in (0, 200, 3_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+        try:
+            convert(cells, Path(sys.argv[1]) / name)
+        except OSError as error:
+            print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_no_format_leaves_parts_on_a_full_disk(tmp_path):
+    names = ["a.h5ad", "a.zarr", "a.zarr.zip", "a.csv", "a.tsv.gz", "a.h5ad.gz", "a"]
+    command = [sys.executable, "-c", FULL_FORMATS, str(tmp_path), *names]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr[-1000:]
+    told = [line.split(" was not written")[0] for line in done.stdout.splitlines()]
+    assert told == [str(tmp_path / name) for name in names for _ in range(3)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_that_cannot_be_written_are_kept(tmp_path):
+    path = tmp_path / "cells.h5"
+    with pytest.raises(OSError, match="full"), open_hdf5(path, "w") as file:
+        disk = _DISKS[file.id.id]
+        file["before"] = np.arange(50_000)
+        require_written(file)
+        disk.error = OSError("the disk is full")
+        file["after"] = np.arange(50_000)
+        assert file["after"][-1] == file["before"][-1] == 49_999
+        assert disk.seek(0, 2) > path.stat().st_size
+        with pytest.raises(OSError, match="full"):
+            require_written(file)
+    assert not _DISKS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_limits_of_processing():
+    import limits
+
+    tried = {"file size": (600, 16_000), "handles": (1, 2), "memory": (1,)}
+    if limits.can_mount():
+        tried |= {"disk": (0.3, 0.9), "read-only": (0,)}
+    found = limits.points(("process",), tried)
+    assert {limit for _, limit, _, failed, _, _ in found if failed} == set(tried)
+    assert not [fault for *_, faults in found for fault in faults]
+
+
+@pytest.mark.thorough
+def test_limits_of_every_command():
+    done = subprocess.run([sys.executable, ROOT / "tests" / "limits.py"])
+    assert done.returncode == 0
+
+
+def test_nothing_stays_open_where_records_cannot_be_written(tmp_path, monkeypatch):
+    pbmc_example(120, 30).write_h5ad(tmp_path / "counts.h5ad")
+    settings = {"labels_key": "cell_type", "valid_cells": 20, "min_genes": 3, "res": None}
+    given = {"raw_input": str(tmp_path / "counts.h5ad"), "in_memory": False}
+    experiment = experiment_of(type="cscGAN", **given, **settings)
+
+    def fails(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("scgan_nb.data.tfrecords._write_blocks", fails)
+    message = error_message(process, tmp_path / "exp", experiment)
+    assert "disk is full" in message and "exp" in message and ".partial" not in message
+    names = [Path(file.path).name for file in psutil.Process().open_files()]
+    assert "counts.h5ad" not in names
+    assert [path.name for path in tmp_path.iterdir()] == ["counts.h5ad"]
+
+
+def test_the_last_open_file_is_kept_for_cleaning_up(tmp_path):
+    script = """
+import os, resource, sys
+from scgan_nb.core.files import atomic_path
+try:
+    with atomic_path(sys.argv[1]) as temporary:
+        (temporary / "a" / "b").mkdir(parents=True)
+        (temporary / "a" / "b" / "c.txt").touch()
+        opened = [open(os.devnull) for _ in range(20)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(f.fileno() for f in opened) + 1, 4096))
+        open(os.devnull)
+except OSError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "new")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "too many files are open" in done.stdout and "ulimit -n" in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_kills_of_processing():

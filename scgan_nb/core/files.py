@@ -12,13 +12,13 @@ import hashlib
 import os
 import platform
 import re
-import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 # %% auto #0
-__all__ = ['remove_leftovers', 'atomic_path', 'require_writable']
+__all__ = ['remove_leftovers', 'explained_writing', 'plain_os_error', 'atomic_path', 'require_writable']
 
 # %% ../../nbs/core/files.ipynb #ee444f15
 def _refuse_full_folder(target: Path) -> None:
@@ -30,11 +30,14 @@ def _refuse_full_folder(target: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    "Remove a file or a folder, if it exists."
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    "Remove a file or a folder, as far as possible. No more than one file is open at a time."
+    with contextlib.suppress(OSError):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+            return
+        for name in os.listdir(path):
+            _remove(path / name)
+        path.rmdir()
 
 # %% ../../nbs/core/files.ipynb #8241ac77
 def _flush_to_disk(path: Path) -> None:
@@ -140,18 +143,75 @@ _REASONS = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
 }
+_OF_READING = (errno.EMFILE, errno.ENFILE)  # as well
+
+
+def _reason(error: BaseException) -> str | None:
+    "What an error says about the disk or the open files, and a remedy; None if nothing."
+    number, text = getattr(error, "errno", None), str(error)
+    said = [number] if number in _REASONS else [n for n in _REASONS if os.strerror(n) in text]
+    return _REASONS[said[0]] if said else None
 
 
 def _why_not_written(error: BaseException, target: Path) -> str | None:
     "One sentence about an error while `target` was written; None if it has another cause."
-    named = getattr(error, "filename", None)
+    reason, named = _reason(error), getattr(error, "filename", None)
+    if reason in [_REASONS[number] for number in _OF_READING]:
+        return f"{target} was not written: {reason}"
     if isinstance(named, str) and not os.path.realpath(named).startswith(str(target.parent)):
         return None
-    text, number = str(error), getattr(error, "errno", None)
-    if number not in _REASONS:
-        said = [code for code in _REASONS if os.strerror(code) in text]
-        number = said[0] if said else None
-    return None if number is None else f"{target} was not written: {_REASONS[number]}"
+    return None if reason is None else f"{target} was not written: {reason}"
+
+# %% ../../nbs/core/files.ipynb #401860c6
+@contextlib.contextmanager
+def explained_writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say in one sentence why something could not be written.
+
+    Parameters
+    ----------
+    path : str or Path
+        What is written in the block.
+
+    Raises
+    ------
+    OSError
+        The disk is full or cannot be written, or too many files are open. Other errors stay.
+
+    Examples
+    --------
+    >>> with explained_writing("/runs/a"):
+    ...     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    Traceback (most recent call last):
+        ...
+    OSError: /runs/a was not written: the disk is full; free some space
+    """
+    target = Path(os.path.realpath(os.path.expanduser(path)))
+    try:
+        yield
+    except BaseException as error:
+        sentence = _why_not_written(error, target)
+        if sentence is None:
+            raise
+        raise OSError(sentence) from error
+
+
+def plain_os_error(error: BaseException) -> str:
+    """An error in words for a user; those of the operating system with a remedy.
+
+    Examples
+    --------
+    >>> plain_os_error(OSError(errno.EMFILE, os.strerror(errno.EMFILE), "genes.tsv"))
+    'genes.tsv: too many files are open; raise the limit (ulimit -n)'
+    """
+    number, named = getattr(error, "errno", None), getattr(error, "filename", None)
+    if number in _REASONS:
+        return f"{named}: {_REASONS[number]}" if named else _REASONS[number]
+    return " ".join(str(error).split("\n")) if isinstance(error, OSError) else str(error)
+
+# %% ../../nbs/core/files.ipynb #412b115c
+def _spare_file() -> IO[bytes]:
+    "An open file that is closed when others are needed to remove what was written."
+    return open(os.devnull, "rb")
 
 # %% ../../nbs/core/files.ipynb #b4c1bb37
 @contextlib.contextmanager
@@ -161,15 +221,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : str or Path
-        Where the result is to be. `~` is the home folder, missing parents are
-        made, a link is followed.
+        Where the result is to be; `~` is understood, missing parents are made, links followed.
 
     Yields
     ------
     Path
-        A temporary name beside the target (hidden, same suffixes) that does not exist yet. Create a
-        file or a folder there. It becomes `path` when the block ends, and is removed if the block
-        raises.
+        A temporary name beside the target (hidden, same suffixes); create a file or a folder there.
+        It becomes `path` when the block ends, and is removed if the block raises.
 
     Raises
     ------
@@ -193,16 +251,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     _refuse_full_folder(target)
     owner = f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary = target.with_name(f".partial-{owner}-{target.name}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(target.parent)
-        yield temporary
-        _put_in_place(temporary, target)
-    except BaseException as error:
-        _remove(temporary)
-        if sentence := _why_not_written(error, target):
-            raise OSError(sentence) from error
-        raise
+    with explained_writing(target), _spare_file() as spare:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(target.parent)
+            yield temporary
+            _put_in_place(temporary, target)
+        except BaseException as error:
+            spare.close()
+            _remove(temporary)
+            if isinstance(error, OSError) and str(temporary) in str(error):
+                raise OSError(str(error).replace(str(temporary), str(target))) from error
+            raise
 
 # %% ../../nbs/core/files.ipynb #a8d96bb6
 def require_writable(path: str | os.PathLike[str]) -> None:

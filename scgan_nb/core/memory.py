@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['MOST_OF_MEMORY', 'available_memory', 'fits_in_memory']
+__all__ = ['MOST_OF_MEMORY', 'memory_allowed', 'available_memory', 'fits_in_memory']
 
 # %% ../../nbs/core/memory.ipynb #dd2a139f
 def _free_in_group() -> int | None:
@@ -26,6 +26,26 @@ def _free_in_group() -> int | None:
     return max(0, int(limit) - used + cached)
 
 
+def memory_allowed() -> int | None:
+    """Bytes that this process may still take by its own limit (`ulimit -v`); None without one.
+
+    Examples
+    --------
+    >>> memory_allowed() is None or memory_allowed() >= 0
+    True
+    """
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(0, limit - psutil.Process().memory_info().vms)
+
+
 def available_memory() -> int:
     """Bytes of memory that this process can still take.
 
@@ -37,8 +57,8 @@ def available_memory() -> int:
     import psutil
 
     free = psutil.virtual_memory().available
-    group = _free_in_group()
-    return free if group is None else min(free, group)
+    limits = (_free_in_group(), memory_allowed())
+    return min([free, *(limit for limit in limits if limit is not None)])
 
 # %% ../../nbs/core/memory.ipynb #88d708fe
 MOST_OF_MEMORY = 0.75  # of what is free

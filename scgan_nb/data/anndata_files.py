@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # %% auto #0
-__all__ = ['READ_NOTES', 'choose_matrix', 'counts_from_anndata', 'counts_from_store', 'read_h5ad_counts', 'read_zarr_counts',
-           'matrix_names']
+__all__ = ['READ_NOTES', 'choose_matrix', 'counts_from_anndata', 'genes_of_store', 'counts_from_store', 'read_h5ad_counts',
+           'read_zarr_counts', 'matrix_names']
 
 # %% ../../nbs/data/anndata_files.ipynb #25ae9c05
 def _names(layers: list[str], has_x: bool, has_raw: bool) -> list[str]:
@@ -87,6 +87,14 @@ def _say_raw(name: str, layer: str | None, source: Any) -> None:
         warn_user(f"{source}: took the counts from raw, as CELLxGENE keeps them; or choose layer=")
 
 # %% ../../nbs/data/anndata_files.ipynb #0112ccef
+def _genes_of_raw(raw: pd.DataFrame, var: pd.DataFrame) -> pd.DataFrame:
+    "The genes of raw, with the symbols of var where raw has none."
+    if "feature_name" in raw or "feature_name" not in var:
+        return raw
+    names = var["feature_name"].astype(object).reindex(raw.index)
+    return raw.assign(feature_name=names.where(names.notna(), raw.index.to_series()))
+
+# %% ../../nbs/data/anndata_files.ipynb #2491d00d
 def counts_from_anndata(
     adata: AnnData, layer: str | None = None, source: Any = "the AnnData"
 ) -> AnnData:
@@ -127,7 +135,7 @@ def counts_from_anndata(
     if name in adata.layers:
         X, var = adata.layers[name], adata.var
     elif name == "raw":
-        X, var = adata.raw.X, adata.raw.var
+        X, var = adata.raw.X, _genes_of_raw(adata.raw.var, adata.var)
     else:
         X, var = adata.X, adata.var
     counts = counts_anndata(X, adata.obs, with_symbols(var), source)
@@ -156,6 +164,25 @@ def _store_names(store: Any) -> tuple[list[str], bool, bool]:
     return layers, _has(store, "X"), _has(store, "raw") and "X" in store["raw"]
 
 # %% ../../nbs/data/anndata_files.ipynb #003025bf
+def genes_of_store(store: Any, place: str) -> pd.DataFrame:
+    """The genes of the matrix at `place` of an open store.
+
+    Parameters
+    ----------
+    store : h5py or zarr group
+    place : str
+        "X", "raw/X" or "layers/<name>".
+
+    Examples
+    --------
+    >>> genes_of_store(zarr.open_group("cells.zarr"), "raw/X")  # doctest: +SKIP
+    """
+    import anndata as ad
+
+    var = ad.io.read_elem(store["var"])
+    return _genes_of_raw(ad.io.read_elem(store["raw/var"]), var) if place == "raw/X" else var
+
+# %% ../../nbs/data/anndata_files.ipynb #e1aa6227
 def counts_from_store(store: Any, layer: str | None, source: Path) -> AnnData:
     """Counts from an open .h5ad or .zarr in the present layout, or a group of one.
 
@@ -186,7 +213,7 @@ def counts_from_store(store: Any, layer: str | None, source: Path) -> AnnData:
     if not hasattr(matrix, "dtype"):  # sparse: a group of three arrays
         matrix = ad.io.read_elem(matrix)
     obs = ad.io.read_elem(store["obs"])
-    var = ad.io.read_elem(store["raw/var" if place == "raw/X" else "var"])
+    var = genes_of_store(store, place)
     counts = counts_anndata(matrix, obs, with_symbols(var), source)
     if f"uns/{READ_NOTES}" in store:
         counts.uns[READ_NOTES] = ad.io.read_elem(store[f"uns/{READ_NOTES}"])

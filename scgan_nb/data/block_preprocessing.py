@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,12 @@ import numpy as np
 
 from ..core.parameters import Filtering, InputDs, Preprocessed
 from .block_statistics import cluster_blocks, informative_genes_of
-from .cell_files import open_cell_file, write_parts
+from scgan_nb.data.cell_files import (
+    open_cell_file,
+    open_hdf5,
+    require_written,
+    write_parts,
+)
 from .count_blocks import CountBlocks, Totals, check_blocks, totals_of
 from .count_matrices import library_sizes, scale_library_sizes
 from scgan_nb.data.preprocessing import (
@@ -133,6 +139,7 @@ def _fill_matrix(group, counts: CountBlocks, library_size: int) -> Totals:
     found = Totals(np.zeros(n_cells), np.zeros(n_cells, int), np.zeros(n_genes, int))
     indptr, at = np.zeros(n_cells + 1, group["indptr"].dtype), 0
     for rows, block in counts.blocks():
+        require_written(group.file)
         found.sizes[rows], found.genes[rows] = library_sizes(block), np.diff(block.indptr)
         found.cells[:] += np.bincount(block.indices, minlength=n_genes)
         scaled = scale_library_sizes(block, library_size)
@@ -191,7 +198,6 @@ def preprocess_blocks(
     ...     cells, block = preprocess_blocks(counts, settings, "processed.h5ad")
     """
     import anndata as ad
-    import h5py
 
     say = progress or log.info
     counts = replace(counts, cells=_with_covariates(counts.cells, input_ds.covariates))
@@ -199,12 +205,12 @@ def preprocess_blocks(
         kept, n_values, labels_from = _select(counts, input_ds, say)
     _write_scaled(Path(path), kept, n_values, input_ds.library_size)
     cells = ad.read_h5ad(path, backed="r")
-    block = preprocessed_block(cells, input_ds)
-    cells.file.close()
+    with closing(cells.file):
+        block = preprocessed_block(cells, input_ds)
     note = _provenance(labels_from, block, input_ds)
     if notes := [*map(str, counts.cells.uns.get("read_notes", [])), *notes]:
         note["notes"] = notes
-    with h5py.File(path, "r+") as file:
+    with open_hdf5(path, "r+") as file:
         ad.io.write_elem(file["uns"], "scgan_nb", note)
     say(
         f"{block.train_count:,} training, {block.valid_count:,} validation and "

@@ -5,10 +5,11 @@
 # %% ../../nbs/data/cell_files.ipynb #be055364
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # %% auto #0
-__all__ = ['CELL_FORMATS', 'ZARR_FORMAT', 'plain_names', 'plain_column', 'plain_table', 'open_cell_file', 'write_parts',
-           'write_cells', 'require_own_content']
+__all__ = ['CELL_FORMATS', 'ZARR_FORMAT', 'plain_names', 'plain_column', 'plain_table', 'require_written', 'open_hdf5',
+           'open_cell_file', 'write_parts', 'write_cells', 'require_own_content']
 
 # %% ../../nbs/data/cell_files.ipynb #49373bfa
 _RESERVED = frozenset({"", ".", "..", "_index", "__categories"})
@@ -192,6 +193,120 @@ def plain_table(table: pd.DataFrame, name: str = "obs") -> pd.DataFrame:
     plain = {new: values.set_axis(index) for new, values in columns.items()}
     return pd.DataFrame(plain, index=index, columns=names)
 
+# %% ../../nbs/data/cell_files.ipynb #2a42e753
+class _Disk(io.RawIOBase):
+    "A file as HDF5 uses it; after an error of writing it keeps the bytes in memory."
+
+    def __init__(self, path: str | os.PathLike[str], mode: str):
+        self._file = open(path, {"w": "w+b", "r+": "r+b"}[mode], buffering=0)  # noqa: SIM115
+        self.error: OSError | None = None
+        self._at = 0
+        self._kept: list[tuple[int, bytes]] = []
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        ends = [self._file.seek(0, os.SEEK_END), *(at + len(part) for at, part in self._kept)]
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: max(ends)}[whence]
+        return self._at
+
+    def write(self, content: Any) -> int:
+        """Write all bytes, or keep them."""
+        rest = memoryview(content).cast("B")
+        try:
+            self._file.seek(self._at)
+            while self.error is None and len(rest):
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+        if self.error is not None:
+            self._kept.append((self._at, bytes(content)))
+        self._at += len(content)
+        return len(content)
+
+    def readinto(self, content: Any) -> int:
+        """Read bytes, those that are kept as well."""
+        view, start = memoryview(content).cast("B"), self._at
+        self._file.seek(start)
+        found = self._file.readinto(view) or 0
+        for at, kept in self._kept:
+            low, high = max(at, start), min(at + len(kept), start + len(view))
+            if low < high:
+                view[low - start : high - start] = kept[low - at : high - at]
+                found = max(found, high - start)
+        self._at += found
+        return found
+
+    def truncate(self, size: int | None = None) -> int:
+        with suppress(OSError):
+            self._file.truncate(size)
+        return self._at if size is None else size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+# %% ../../nbs/data/cell_files.ipynb #45fcca3e
+_DISKS: dict[int, _Disk] = {}  # of open HDF5 files, by their id
+
+
+def require_written(file: Any) -> None:
+    """Raise the error that occurred while an open file was written; without one, do nothing.
+
+    Parameters
+    ----------
+    file : from `open_cell_file`.
+
+    Raises
+    ------
+    OSError
+        For example, because the disk is full.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder, open_hdf5(f"{folder}/a.h5", "w") as file:
+    ...     require_written(file)
+    """
+    disk = _DISKS.get(getattr(file.id, "id", -1)) if hasattr(file, "id") else None
+    if disk is not None and disk.error is not None:
+        raise disk.error
+
+# %% ../../nbs/data/cell_files.ipynb #05ca98ac
+@contextmanager
+def open_hdf5(path: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+    """Open an HDF5 file for writing, and close it whatever happens.
+
+    Parameters
+    ----------
+    path : the file.
+    mode : "w" for a new one, "r+" to change one.
+
+    Yields
+    ------
+    h5py.File
+
+    Raises
+    ------
+    OSError
+        At the end of the block, if something could not be written; the file is damaged then.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder, open_hdf5(f"{folder}/a.h5", "w") as file:
+    ...     file["answer"] = 42
+    """
+    import h5py
+
+    with closing(_Disk(path, mode)) as disk:
+        with h5py.File(disk, mode) as file:
+            _DISKS[file.id.id] = disk
+            try:
+                yield file
+            finally:
+                _DISKS.pop(file.id.id, None)
+        if disk.error is not None:
+            raise disk.error
+
 # %% ../../nbs/data/cell_files.ipynb #835846e4
 CELL_FORMATS = (".h5ad", ".zarr")
 ZARR_FORMAT = 2
@@ -226,9 +341,7 @@ def open_cell_file(path: str | os.PathLike[str], suffix: str) -> Iterator[Any]:
         yield group
         zarr.consolidate_metadata(group.store)
         return
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with open_hdf5(path, "w") as file:
         yield file
 
 # %% ../../nbs/data/cell_files.ipynb #ae0cdf6f

@@ -23,6 +23,7 @@ from scgan_nb.data.anndata_files import (
     _say_raw,
     _store_names,
     choose_matrix,
+    genes_of_store,
 )
 from .gene_names import keep_genes, with_symbols
 from .labels_file import add_labels
@@ -169,7 +170,7 @@ def _tables(store: Any, place: str, matrix: Any, source: Path) -> AnnData:
     from scipy import sparse
 
     obs = ad.io.read_elem(store["obs"])
-    var = ad.io.read_elem(store["raw/var" if place == "raw/X" else "var"])
+    var = genes_of_store(store, place)
     empty = sparse.csr_matrix(matrix.shape, dtype=np.float32)
     cells = counts_anndata(empty, obs, with_symbols(var), source)
     if f"uns/{READ_NOTES}" in store:

@@ -234,6 +234,11 @@ def refuse_other_formats(path: Path) -> None:
             f"{path} is a web page, not data; the download did not give the file, "
             "open the link in a browser and look"
         )
+    if start.startswith((b"!series_", b"!sample_")):
+        raise ReadError(
+            f"{path} is a series matrix of GEO, which describes samples; give its supplementary "
+            "file of counts"
+        )
     if start.startswith(b"version https://git-lfs"):
         raise ReadError(
             f"{path} is only a pointer to the data (git LFS); fetch it with `git lfs pull`"

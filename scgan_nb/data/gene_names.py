@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # %% auto #0
-__all__ = ['ANNOTATION', 'genes_by_type', 'kind_of_name', 'changed_names', 'with_symbols', 'keep_genes']
+__all__ = ['ANNOTATION', 'genes_by_type', 'kind_of_name', 'changed_names', 'names_by_r', 'with_symbols', 'keep_genes']
 
 # %% ../../nbs/data/gene_names.ipynb #9b37078b
 _TYPE_COLUMNS = ("feature_types", "feature_type", "modality")
@@ -95,12 +95,24 @@ def genes_by_type(var: pd.DataFrame, source: Any) -> np.ndarray:
 # %% ../../nbs/data/gene_names.ipynb #469ac4c9
 _SUMMARIES = (
     r"__\w+|(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique|unmapped)"
-    r"|N_(unmapped|multimapping|noFeature|ambiguous)"
+    r"|N_(unmapped|multimapping|noFeature|ambiguous)|[Uu]nassigned(_\w+)?|no_match|bad_struct"
 )
 _ANTIBODIES = (
-    r".*\|pAbO|.*[-_.]Total[Ss]eq[-_ ]?[ABCD]?\b.*|(ADT|adt|HTO|hto)[-_].+|.+[-_](ADT|HTO)"
+    r".*\|(pAbO|stAbO)|.*[-_.]Total([Ss]eq)?[-_ ]?[ABCD]?\b.*|(ADT|adt|HTO|hto)[-_].+"
+    r"|.+[-_](ADT|HTO)|(ADT|HTO|CMO)\d+|[Hh]ash-?[Tt]ag[-_. ]?\d+|.+-[ACGT]{10,}"
+    r"|(AB|Ab|prot|PROT|CITE|protein)_.+|.+_(prot|PROT|protein|AB|Ab)|[Aa]nti[-_ ].+|.*[Ii]sotype.*"
 )
-_SPIKE_INS = r"ERCC-\d{5}|ERCC_\d{5}"
+_SPIKE_INS = r"(gSpikein[-_.])?ERCC[-_.]\d{5}( .*)?|SIRV(ome\w*|\d+)"
+_CONTROLS = (
+    r"Blank[-_.]?\d+|NegPrb\d+|Negative\d+|SystemControl\d+|NegControl(Probe|Codeword)[-_.]\w+"
+    r"|(Unassigned|Deprecated)Codeword[-_.]\w+|Intergenic_?Region[-_.]\w+"
+)
+_GUIDES = (
+    r"s?gRNA[-_.].+|.+[-_]s?gRNA\d*|(non|no|safe)[-_ ]?targeting[-_ ].*|.*NegCtrl\d.*|NTC[-_]\d+"
+)
+_PEAKS = r"(chr|GL|KI|JH)\w*(\.\d)?[:_-]\d+[-_]\d+"
+
+# %% ../../nbs/data/gene_names.ipynb #219f7ce1
 _ANNOTATIONS = (
     r"n(Count|Feature)_\w+|percent[._]?\w+([._]\w+)*|pct[._]\w+([._]\w+)*|perc(ent)?[._]?mito"
     r"|total_(counts|umis|features)\w*|log(1p|10)_?\w*(counts|genes|features)\w*"
@@ -113,11 +125,30 @@ _ANNOTATIONS = (
     r"|library_?size|size_?factors?|sizeFactor|complexity|log10GenesPerUMI|scrublet_score"
     r"|age|sex|gender|(donor|patient|subject|sample|plate|well|lane|batch)([._]?(id|no|number))?"
     r"|day|time_?point|passage|bmi|total|sum|cell_?(id|no|number|index)"
+    r"|detected|subsets_\w+|altexps?_\w+|old[._]ident|idents?|CC[._]Difference|scDblFinder\S*"
+    r"|(hash|multi)[._]?id|is_[a-z]\w*|n_(genes|counts|umis?)_\w+|(qc_?)?pass(_?filter)?|pseudotime"
+    r"|\w+[._]score\d*|(X_)?(umap|tsne|pca|harmony|scvi)[._]?\d+|latent_time|silhouette"
+    r"|(mito|ribo|mt|rb|hb)[._]?(ratio|frac\w*|percent\w*|pct)|fov|(cell_?)?area|volume"
+    r"|(center|min|max)_[xyz]|[xyz]_(centroid|coord\w*|position|location)"
+    r"|((n|num|total|exon|intron|unique|mapped|spike|mt|mito|ribo|umi|read|gene|raw|gex|atac|adt|rna)"
+    r"[._])+(counts?|umis?|genes|features|reads?|molecules|fragments)|duplicates?|chimeric|lowmapq"
+    r"|mitochondrial|passed_filters|library(_?id)?|run|replicate|rep|mouse_?id|animal_?id|chemistry"
+    r"|platform|ethnicity|race|height|weight|hours?|days?|weeks?|dose|sub_?(cluster|type)\w*|lineage"
+    r"|metacell\w*|clono_?type\w*|clone_?id|malignant|exclude|developmental_stage"
+    r"|cluster[._]?(no|number|label|name)s?"
+    r"|sample(_?id|_?name|_?tag)?|donor(_?id)?|patient(_?id)?|subject(_?id)?|tissue|condition"
+    r"|treatment|organ|stage|group|species|assay|cell[_ ]?names?|cell[_ ]?ontology.*"
+    r"|cell[_ ]?type.*|.*annotations?|.*cell[_ ]?type|disease|status|genotype|strain|dataset|study"
 )
+
+# %% ../../nbs/data/gene_names.ipynb #5bfce943
 _KINDS = {
     "summaries of the counting program": re.compile(_SUMMARIES),
     "antibodies or hashtags": re.compile(_ANTIBODIES),
     "spike-ins": re.compile(_SPIKE_INS),
+    "negative controls": re.compile(_CONTROLS, re.IGNORECASE),
+    "guides": re.compile(_GUIDES),
+    "peaks": re.compile(_PEAKS),
     "annotations of cells": re.compile(_ANNOTATIONS, re.IGNORECASE),
 }
 ANNOTATION = _KINDS["annotations of cells"]
@@ -135,11 +166,16 @@ def kind_of_name(name: str) -> str | None:
 
 # %% ../../nbs/data/gene_names.ipynb #03872328
 _MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|M[aä]r|Mai|Okt|Dez)[a-z]*\.?"
+_OTHER_MONTH = (
+    r"(Mrz|Mrt|f[eé]v|avr|juin|juil|ao[uû]t|d[eé]c|ene|abr|ago|dic|set|ott|mag)[a-zé]*\.?"
+)
 _CHANGED = re.compile(
-    rf"\d{{1,2}}[-./ ]{{1,2}}{_MONTH}([-./ ]\d{{2,4}})?|{_MONTH}[-./ ]\d{{1,4}}"
-    r"|\d{4}-\d{2}-\d{2}.*|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}|\d(\.\d+)?E\+\d+",
+    rf"\d{{1,2}}[-./ ]{{1,2}}({_MONTH}|{_OTHER_MONTH})([-./ ]\d{{2,4}})?|{_MONTH}[-./ ]\d{{1,4}}"
+    r"|\d{4}[-/]\d{1,2}[-/]\d{1,2}.*|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}|\d(\.\d+)?E\+\d+"
+    r"|\d{1,2}月\d{1,2}日",
     re.IGNORECASE,
 )
+_DAY = re.compile(r"[34]\d{4}")  # of a spreadsheet: 43891 is the first of March 2020
 
 
 def changed_names(names: Sequence[str]) -> list[str]:
@@ -150,7 +186,28 @@ def changed_names(names: Sequence[str]) -> list[str]:
     >>> changed_names(["2-Sep", "Mar-01", "SEPT2", "2.31E+19", "DEC1"])
     ['2-Sep', 'Mar-01', '2.31E+19']
     """
-    return [name for name in names if _CHANGED.fullmatch(name)]
+    are_numbers = 2 * sum(map(str.isdigit, names)) > len(names)
+    return [
+        name
+        for name in names
+        if _CHANGED.fullmatch(name) or (not are_numbers and _DAY.fullmatch(name))
+    ]
+
+# %% ../../nbs/data/gene_names.ipynb #1e385daa
+_BY_R = re.compile(
+    r"(MT|mt)\.(ND|CO|ATP|CYB|RNR|T[A-Z]).*|HLA\.[A-Z].*|H2\.[A-Z].*|X7SK|X\d+[A-Za-z]\w*Rik"
+)
+
+
+def names_by_r(names: Sequence[str]) -> list[str]:
+    """The names of genes that R has changed.
+
+    Examples
+    --------
+    >>> names_by_r(["MT.CO1", "MT-CO1", "HLA.DRA", "X2610005L07Rik", "AC005.1"])
+    ['MT.CO1', 'HLA.DRA', 'X2610005L07Rik']
+    """
+    return [name for name in names if _BY_R.fullmatch(name)]
 
 # %% ../../nbs/data/gene_names.ipynb #ddb7d747
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}(\.\d+)?")
@@ -180,7 +237,8 @@ def with_symbols(var: pd.DataFrame) -> pd.DataFrame:
     ['CD3E', 'LYZ']
     """
     ids = [str(name) for name in var.index]
-    are_ids = all(map(_ENSEMBL.fullmatch, ids[:100]))
+    endogenous = [name for name in ids[:200] if not _KINDS["spike-ins"].fullmatch(name)]
+    are_ids = all(map(_ENSEMBL.fullmatch, endogenous[:100]))
     are_numbers = ids == [str(number + int(ids[0] == "1")) for number in range(len(ids))]
     columns = _SYMBOLS if are_numbers else _SYMBOLS[:1] if are_ids else ()
     column = next((name for name in columns if name in var), None)
@@ -210,6 +268,11 @@ def _say_changed(names: Sequence[str], source: Any) -> None:
         warn_user(
             f"{source}: {len(changed):,} gene names look like dates or numbers of a spreadsheet "
             f"(such as {changed[0]}); restore the symbols (SEPT2, MARCH1, ...) from the original"
+        )
+    if by_r := names_by_r(names):
+        warn_user(
+            f"{source}: {len(by_r):,} gene names look changed by R (such as {by_r[0]}); export the "
+            "counts again with check.names=FALSE, or with genes in rows"
         )
 
 # %% ../../nbs/data/gene_names.ipynb #d02b4428

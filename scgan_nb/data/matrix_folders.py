@@ -17,7 +17,7 @@ import numpy as np
 
 from .file_checks import open_decompressed, text_encoding
 from .tenx import choose_genome, is_tenx_h5, of_genome, read_tenx_h5
-from .text_orientation import ASK
+from .text_orientation import ASK, is_cell_name, is_gene_name, share_of_names
 from .validation import ReadError, counts_anndata, warn_user
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # %% auto #0
-__all__ = ['LAYOUTS', 'Layout', 'MatrixFiles', 'files_beside', 'read_matrix', 'read_matrix_folder']
+__all__ = ['LAYOUTS', 'Layout', 'MatrixFiles', 'files_beside', 'files_of_matrix', 'read_matrix', 'read_matrix_folder',
+           'files_of_folder']
 
 # %% ../../nbs/data/matrix_folders.ipynb #a268d989
 @dataclass(frozen=True)
@@ -137,6 +138,32 @@ def files_beside(matrix: Path) -> MatrixFiles | None:
         return None
     return MatrixFiles(matrix, genes, cells)
 
+# %% ../../nbs/data/matrix_folders.ipynb #5af05eb3
+def _names_beside(genes: Path) -> Path | None:
+    "kallisto's second file of genes, which has their symbols; None if it is not there."
+    beside = _existing(genes.parent, [genes.name.removesuffix(".gz")[:-4] + ".names.txt"])
+    return None if beside == genes else beside
+
+
+def files_of_matrix(matrix: Path) -> list[Path]:
+    """All files that `read_matrix` reads.
+
+    Parameters
+    ----------
+    matrix : Path
+        A `.mtx` or `.mtx.gz`.
+
+    Examples
+    --------
+    >>> files_of_matrix(Path("no/matrix.mtx"))
+    [PosixPath('no/matrix.mtx')]
+    """
+    files = files_beside(matrix)
+    if files is None:
+        return [matrix]
+    names = _names_beside(files.genes)
+    return [matrix, files.genes, files.cells, *([] if names is None else [names])]
+
 # %% ../../nbs/data/matrix_folders.ipynb #111dd3f6
 def _separator(lines: Sequence[str], may_be_space: bool) -> str:
     "The separator that divides all of some lines into the same number of fields."
@@ -186,15 +213,23 @@ def _with_heading(table: pd.DataFrame, has_heading: bool) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 # %% ../../nbs/data/matrix_folders.ipynb #54ecdc72
-_SYMBOL_HEADINGS = ("gene_name", "gene_symbol", "gene_short_name", "symbol", "name", "feature_name")
-_ID_HEADINGS = ("gene_id", "gene_ids", "ensembl_id", "id", "feature_id", "ensembl")
+_SYMBOL_HEADINGS = (
+    "gene_name",
+    "gene_symbol",
+    "gene_short_name",
+    "symbol",
+    "name",
+    "feature_name",
+    "featurename",
+)
+_ID_HEADINGS = ("gene_id", "gene_ids", "ensembl_id", "id", "feature_id", "ensembl", "featurekey")
 _ENSEMBL = re.compile(r"ENS[A-Z]*G\d{6,}.*")
 
 
 def _first_of(table: pd.DataFrame, names: Sequence[Any]) -> Any:
     return next((name for name in names if name in table), None)
 
-
+# %% ../../nbs/data/matrix_folders.ipynb #5856fa54
 def _gene_table(features: pd.DataFrame) -> pd.DataFrame:
     "The table of genes: symbols (or ids) as names, ids, types and genomes where there are any."
     import pandas as pd
@@ -218,7 +253,7 @@ def _gene_table(features: pd.DataFrame) -> pd.DataFrame:
     return var
 
 
-_CELL_HEADINGS = ("bc_wells", "barcode", "barcodes", "cell_id", "cell", "cells")
+_CELL_HEADINGS = ("bc_wells", "barcode", "barcodes", "cell_id", "cell", "cells", "cellkey")
 
 
 def _cell_table(barcodes: pd.DataFrame) -> pd.DataFrame:
@@ -243,8 +278,12 @@ def _tables_of_names(files: MatrixFiles, shape: tuple[int, int]) -> list[pd.Data
     tables = [_read_columns(files.genes, may_be_space=True), _read_columns(files.cells)]
     words = [{name.strip().lower() for name in table.iloc[0]} for table in tables]
     headings = tuple(bool(found & _HEADINGS) for found in words)
-    if sorted(map(len, tables)) == sorted(shape):
-        headings = (False, False)
+    choices = [(False, False), headings, (True, True), (True, False), (False, True)]
+    for choice in choices:  # the sizes say whether the first lines are headings
+        sizes = [len(table) - has for table, has in zip(tables, choice, strict=True)]
+        if sorted(sizes) == sorted(shape):
+            headings = choice
+            break
     return [_with_heading(table, has) for table, has in zip(tables, headings, strict=True)]
 
 # %% ../../nbs/data/matrix_folders.ipynb #a80f1ea7
@@ -269,6 +308,17 @@ def _is_genes_first(
     if not is_sure:
         raise ReadError(f"{files.matrix} has as many rows as columns; {ASK}")
     return bool(files.genes_first)
+
+
+def _refuse_exchanged(files: MatrixFiles, var: pd.DataFrame, obs: pd.DataFrame) -> None:
+    "Refuse names of genes in the file of cells, and names of cells in that of genes."
+    are_genes = share_of_names(is_gene_name, obs.index) > 0.5
+    are_cells = share_of_names(is_cell_name, var.index) > 0.5
+    if are_genes and are_cells and share_of_names(is_gene_name, var.index) < 0.1:
+        raise ReadError(
+            f"{files.genes} has names of cells (such as {var.index[0]}) and {files.cells.name} "
+            f"those of genes (such as {obs.index[0]}); exchange the names of the two files"
+        )
 
 
 def _is_cell_ranger(matrix: Path) -> bool:
@@ -413,6 +463,7 @@ def read_matrix(path: Path, genome: str | None = None, transpose: bool | None = 
     X = _read_entries(path)
     genes, barcodes = _tables_of_names(files, X.shape)
     var, obs = _gene_table(genes), _cell_table(barcodes)
+    _refuse_exchanged(files, var, obs)
     genes_first = _is_genes_first(files, X.shape, len(var), len(obs), transpose)
     X = X.T if genes_first else X
     X = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
@@ -425,8 +476,8 @@ def read_matrix(path: Path, genome: str | None = None, transpose: bool | None = 
 # %% ../../nbs/data/matrix_folders.ipynb #2b52b148
 def _with_names_beside(genes: Path, var: pd.DataFrame) -> pd.DataFrame:
     "Symbols of kallisto's second file of genes, if it is there, as names."
-    beside = _existing(genes.parent, [genes.name.removesuffix(".gz")[:-4] + ".names.txt"])
-    if beside is None or beside == genes:
+    beside = _names_beside(genes)
+    if beside is None:
         return var
     names = _read_columns(beside).iloc[:, 0]
     return var.set_axis(names.to_numpy()) if len(names) == len(var) else var
@@ -496,14 +547,14 @@ def _preferred(found: list[Path], folder: Path) -> list[Path]:
     return found
 
 
-def _chosen(folder: Path, genome: str | None) -> Path:
-    "The matrix or `.h5` file to read in a folder."
+def _choice(folder: Path, genome: str | None) -> tuple[Path, list[Path]]:
+    "The matrix or `.h5` file to read in a folder, and all that it was chosen from."
     direct = _matrices(folder)
     found = direct or _sources_below(folder)
     if not found:
         lone = sorted(path for path in folder.iterdir() if path.name.endswith((".mtx", ".mtx.gz")))
         if len(lone) == 1:
-            return lone[0]  # its message says what is missing
+            return lone[0], lone  # its message says what is missing
         names = sorted(path.name for path in folder.iterdir())
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing in it"
         raise ReadError(f"{folder} holds no matrix.mtx (10x) and is no zarr store; it has {shown}")
@@ -511,12 +562,12 @@ def _chosen(folder: Path, genome: str | None) -> Path:
     if len(best) > 1 and len({path.parent for path in best}) == len(best):
         names = {path.parent.name: path for path in best}
         if len(names) == len(best) and (genome in names or _are_genomes(best)):
-            return names[choose_genome(list(names), genome, folder)]
+            chosen = names[choose_genome(list(names), genome, folder)]
+            return chosen, [chosen]
     if len(best) > 1:
         names = ", ".join(path.relative_to(folder).as_posix() for path in best)
         raise ReadError(f"{folder} holds several matrices, give the path of one of them: {names}")
-    _say_chosen(folder, best[0], found)
-    return best[0]
+    return best[0], found
 
 
 def _are_genomes(found: list[Path]) -> bool:
@@ -570,7 +621,8 @@ def read_matrix_folder(
     ...     read_matrix_folder(Path(folder)).shape
     (60, 300)
     """
-    path = _chosen(folder, genome)
+    path, found = _choice(folder, genome)
+    _say_chosen(folder, path, found)
     if path.suffix != ".h5":
         below = None if genome == path.parent.name else genome
         return read_matrix(path, below, transpose)
@@ -580,3 +632,31 @@ def read_matrix_folder(
         if not is_tenx_h5(file):
             raise ReadError(f"{path} is not a 10x file; give the path of the counts")
         return read_tenx_h5(file, genome, path)
+
+# %% ../../nbs/data/matrix_folders.ipynb #1676fe3d
+def files_of_folder(folder: Path) -> list[Path]:
+    """All files that `read_matrix_folder` reads; if that is not clear, all that are there.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.example_files import write_tenx_folder
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = write_tenx_folder(folder, pbmc_example(60, 300), compressed=False)
+    ...     (Path(folder) / "possorted.bam").touch()
+    ...     [path.name for path in files_of_folder(Path(folder))]
+    ['matrix.mtx', 'features.tsv', 'barcodes.tsv']
+    """
+    everything = sorted(path for path in folder.rglob("*") if path.is_file())
+    try:
+        path, _ = _choice(folder, None)
+    except ValueError:
+        return everything
+    if path.suffix == ".h5":
+        return [path]
+    return everything if files_beside(path) is None else files_of_matrix(path)

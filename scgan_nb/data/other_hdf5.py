@@ -46,7 +46,7 @@ def _attributes(group: h5py.Group, names: tuple[str, ...], kind: str, path: Path
         raise ReadError(f"{path} has no names of {kind} (such as {names[0]}); it has {content}")
     columns = {}
     for name, part in group.items():
-        if len(part.shape) == 1:
+        if len(part.shape) == 1 and part.dtype.names is None:  # SCope has tables within tables
             values = part[()]
             is_text = values.dtype.kind in "SO"
             columns[name] = [v.decode() if isinstance(v, bytes) else str(v) for v in values]

@@ -12,6 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# %% auto #0
+__all__ = ['files_read', 'read', 'convert', 'raw_name']
+
+# %% ../../nbs/data/readers.ipynb #507fa841
 from ..core.files import atomic_path
 from scgan_nb.data.anndata_files import (
     READ_NOTES,
@@ -20,7 +24,6 @@ from scgan_nb.data.anndata_files import (
     read_h5ad_counts,
     read_zarr_counts,
 )
-from .cell_files import write_cells
 from scgan_nb.data.file_checks import (
     decompressed_file,
     file_suffix,
@@ -31,9 +34,15 @@ from scgan_nb.data.file_checks import (
 )
 from .gene_names import keep_genes
 from .labels_file import add_labels
-from .matrix_folders import read_matrix, read_matrix_folder
+from scgan_nb.data.matrix_folders import (
+    files_of_folder,
+    files_of_matrix,
+    read_matrix,
+    read_matrix_folder,
+)
+from .other_formats import require_count_format, write_counts
 from .other_hdf5 import is_loom, is_mudata, read_loom_counts, read_mudata_counts
-from .tenx import is_tenx_h5, read_tenx_h5
+from .tenx import genomes_of, is_tenx_h5, of_genome, read_tenx_h5
 from .text_orientation import is_cell_name, is_gene_name, share_of_names
 from .text_tables import read_text_table
 from scgan_nb.data.validation import (
@@ -48,9 +57,6 @@ from scgan_nb.data.validation import (
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-# %% auto #0
-__all__ = ['read', 'convert', 'raw_name']
 
 # %% ../../nbs/data/readers.ipynb #faae0dc2
 @dataclass(frozen=True)
@@ -116,6 +122,33 @@ def _read_path(path: Path, options: _Options) -> AnnData:
         ".loom, folders with a .mtx, .tsv, .csv and .txt (files also as .gz)"
     )
 
+# %% ../../nbs/data/readers.ipynb #8fc1abd3
+def files_read(path: str | os.PathLike[str]) -> list[Path]:
+    """All files that are read when counts are read from a path.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file or folder.
+
+    Returns
+    -------
+    list of Path
+        The file, with those of genes and cells beside a `.mtx`; of a folder, all files of a zarr
+        store, or those of the matrix that is taken.
+
+    Examples
+    --------
+    >>> files_read("cells.h5ad")
+    [PosixPath('cells.h5ad')]
+    """
+    path = Path(path)
+    if path.is_dir() and not any((path / mark).exists() for mark in _ZARR_MARKS):
+        return files_of_folder(path)
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return files_of_matrix(path) if file_suffix(path) == ".mtx" else [path]
+
 # %% ../../nbs/data/readers.ipynb #8bee8a24
 def _oriented(adata: AnnData, source: Any, options: _Options) -> AnnData:
     "An AnnData with cells in rows: turned if the user says so, refused if its names look turned."
@@ -179,7 +212,7 @@ def read(
     options = _Options(layer, genome, transpose)
     with collected_notes() as notes:
         name, adata = _counts_of(source, options)
-        adata = keep_genes(adata, name)
+        adata = _of_one_genome(keep_genes(adata, name), name, genome)
         _repair(adata, name, clip=clip, round=round)
         if check:
             _require_counts(adata, source, name, options)
@@ -206,6 +239,18 @@ def _counts_of(source: Any, options: _Options) -> tuple[Any, AnnData]:
         raise ReadError(_unreadable(path, error)) from error
 
 
+def _of_one_genome(adata: AnnData, name: Any, genome: str | None) -> AnnData:
+    "Genes of the genome that is asked for; of several genomes with a warning."
+    found = list(dict.fromkeys(genomes_of(adata.var) or []))
+    if len(found) < 2:
+        return adata
+    if genome is None:
+        choices = " or ".join(f"genome={other!r}" for other in found)
+        warn_user(f"{name}: took genes of several genomes; for one of them choose {choices}")
+        return adata
+    return adata[:, of_genome(adata.var, genome, name)].copy()
+
+# %% ../../nbs/data/readers.ipynb #415dd6ab
 def _unreadable(path: Path, error: Exception) -> str:
     "The sentence on a file for which a library has no better words."
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -261,14 +306,15 @@ def _require_counts(adata: AnnData, source: Any, name: Any, options: _Options) -
 def convert(
     source: AnnData | str | os.PathLike[str], dest: str | os.PathLike[str], **options: Any
 ) -> AnnData:
-    """Write counts in any supported format as .h5ad or .zarr, atomically.
+    """Write counts of any supported format in another one, atomically.
 
     Parameters
     ----------
     source : AnnData, str or Path
         What `read` accepts.
     dest : str or Path
-        Ends in .h5ad or .zarr. An existing .h5ad is replaced, an existing .zarr is not.
+        Ends in .h5ad, .zarr or another suffix of `other_formats`. An existing file is replaced, an
+        existing folder is not.
     **options
         Options of `read`.
 
@@ -280,7 +326,7 @@ def convert(
     Raises
     ------
     ReadError
-        As in `read`, or `dest` has another suffix.
+        As in `read`, or `dest` has a suffix that is not written.
 
     Examples
     --------
@@ -292,12 +338,10 @@ def convert(
     (60, 300)
     """
     dest = Path(dest).expanduser()
-    suffix = dest.suffix.lower()
-    if suffix not in (".h5ad", ".zarr"):
-        raise ReadError(f"{dest} must end in .h5ad or .zarr")
+    require_count_format(dest)
     with atomic_path(dest) as temporary:
         adata = read(source, **options)
-        write_cells(temporary, adata)
+        write_counts(temporary, adata, dest)
     return adata
 
 # %% ../../nbs/data/readers.ipynb #54a466c4

@@ -5,6 +5,7 @@
 # %% ../../nbs/data/tenx.ipynb #698ecd1f
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['choose_genome', 'of_genome', 'is_tenx_h5', 'read_tenx_h5']
+__all__ = ['choose_genome', 'genomes_of', 'of_genome', 'is_tenx_h5', 'read_tenx_h5']
 
 # %% ../../nbs/data/tenx.ipynb #97083beb
 def choose_genome(found: Sequence[str], genome: str | None, path: Path) -> str:
@@ -54,6 +55,38 @@ def choose_genome(found: Sequence[str], genome: str | None, path: Path) -> str:
     return genome or found[0]
 
 # %% ../../nbs/data/tenx.ipynb #02bd361c
+_GENOME = re.compile(r"(GRC[a-z]\d+|hg\d\d|mm\d\d?|rn\d|mRatBN7|dm\d|danRer\d+|sacCer\d)_+")
+
+
+def _genomes_in_names(names: Sequence[str]) -> list[str] | None:
+    "The genomes that stand in front of all names of genes, if there are several."
+    found = [match[1] for name in names if (match := _GENOME.match(name))]
+    return found if len(found) == len(names) and len(set(found)) > 1 else None
+
+
+def genomes_of(var: pd.DataFrame) -> list[str] | None:
+    """The genome of each feature: of a column `genome`, or in front of all names.
+
+    Parameters
+    ----------
+    var : pandas.DataFrame [features, ...]
+
+    Returns
+    -------
+    list of str [features]
+        None where neither tells.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> genomes_of(pd.DataFrame(index=["hg19_ACTB", "mm10_Actb"]))
+    ['hg19', 'mm10']
+    """
+    if "genome" in var:
+        return var["genome"].astype(str).tolist()
+    return _genomes_in_names(var.index)
+
+# %% ../../nbs/data/tenx.ipynb #108a8bca
 def of_genome(var: pd.DataFrame, genome: str | None, path: Path) -> np.ndarray:
     """Which features to keep, where a column `genome` tells: those of one genome.
 
@@ -76,11 +109,12 @@ def of_genome(var: pd.DataFrame, genome: str | None, path: Path) -> np.ndarray:
     >>> of_genome(pd.DataFrame({"genome": ["hg19", "mm10"]}), "hg19", Path("x.h5")).tolist()
     [True, False]
     """
-    if "genome" not in var:
+    of = genomes_of(var)
+    if of is None:
         return np.ones(len(var), bool)
-    is_gene = genes_by_type(var, path)
-    genomes = list(dict.fromkeys(var["genome"][is_gene]))
-    return ~is_gene | (var["genome"] == choose_genome(genomes, genome, path)).to_numpy()
+    is_gene, of = genes_by_type(var, path), np.array(of, dtype=object)
+    genomes = list(dict.fromkeys(of[is_gene]))
+    return ~is_gene | (of == choose_genome(genomes, genome, path))
 
 # %% ../../nbs/data/tenx.ipynb #4dd6ac6f
 def is_tenx_h5(file: h5py.File) -> bool:
@@ -136,6 +170,11 @@ def _read_version_3(file: h5py.File, genome: str | None, path: Path) -> AnnData:
 
     group = file["matrix"]
     features = group["features"]
+    if "probe_region" in features or "filtered_probes" in features:
+        raise ReadError(
+            f"{path} has counts of probes, not of genes; give the filtered_feature_bc_matrix.h5 "
+            "beside it"
+        )
     columns = {
         name: _text(features[stored])
         for name, stored in _FEATURE_COLUMNS.items()

@@ -21,7 +21,9 @@ from scgan_nb.data.text_orientation import (
     CELL_WORDS,
     COUNT_WORDS,
     GENE_WORDS,
+    barcode_share,
     decide_genes_first,
+    is_gene_name,
 )
 from .validation import ReadError, counts_anndata, warn_user
 
@@ -159,6 +161,7 @@ def _frames(
     import pandas as pd
 
     dtypes = dtypes | {_REST: str}
+    beyond = [column for column in dtypes if column < 0]
     with open_decompressed(path) as file:
         for block in pd.read_csv(
             file,
@@ -174,9 +177,10 @@ def _frames(
             encoding=start.encoding,
             decimal=start.decimal,
         ):
-            rest = block.pop(_REST).fillna("")
-            if (rest != "").any():
-                row = block[0].iloc[int((rest != "").argmax())]
+            is_more = (block[beyond].fillna("") != "").any(axis=1).to_numpy()
+            block = block.drop(columns=beyond)
+            if is_more.any():
+                row = block[0].iloc[int(is_more.argmax())]
                 raise ReadError(
                     f"{path} has more fields in row {row} than names in its first line; "
                     "give every column a name, and remove separators inside of numbers"
@@ -216,24 +220,16 @@ def _text_problem(text: str) -> str:
 
 # %% ../../nbs/data/text_tables.ipynb #322cc4d9
 _GENE_NOTES = re.compile(
-    r"chr(om(osome)?)?(_name)?|seqnames?|start|end|strand|length|gene_?length|width|gene_?names?"
+    r"chr(om(osome)?)?(_name)?|seqnames?|start|end|strand|length|gene_?length|width|gene[_ ]?names?"
     r"|gene_?symbols?|symbols?|gene_short_name|gene_?ids?|ensembl(_gene)?(_id)?|(gene_?)?biotype"
     r"|gene_?types?|feature_?types?|description|entrez(_?id)?|genome",
     re.IGNORECASE,
 )
 
 
-_CELL_NOTES = re.compile(
-    r"sample(_?id|_?name)?|donor(_?id)?|patient(_?id)?|subject(_?id)?|tissue|condition|treatment"
-    r"|organ|sex|gender|stage|timepoint|group|species|assay|plate|cell_?names?|cell_?ontology.*"
-    r"|cell_?type.*|.*annotations?|.*cell_?type|disease|status|genotype|strain|dataset|study",
-    re.IGNORECASE,
-)
-
-
 def _is_note(name: str) -> bool:
     "Whether a column is called as annotations of cells or genes are."
-    return any(kind.fullmatch(name) for kind in (ANNOTATION, _GENE_NOTES, _CELL_NOTES))
+    return any(kind.fullmatch(name) for kind in (ANNOTATION, _GENE_NOTES))
 
 
 def _note_table(notes: dict[str, list[str]], names: list[str]) -> pd.DataFrame:
@@ -246,7 +242,49 @@ def _note_table(notes: dict[str, list[str]], names: list[str]) -> pd.DataFrame:
         table[name] = texts if values.isna().any() else values.to_numpy()
     return table
 
+# %% ../../nbs/data/text_tables.ipynb #67497ad0
+_STATISTIC = re.compile(
+    r"[np]?TPM|[FR]PKM|est_counts|eff(ective)?_length|expected_count|baseMean|(avg_)?log2?_?FC"
+    r"|log2FoldChange|lfcSE|p_?val(ue)?s?|p_?val(ue)?_?adj|p?adj|FDR|q_?val(ue)?|pct\.\d|logCPM"
+    r"|adj\.P\.Val|AveExpr|scores?|effect_size",
+    re.IGNORECASE,
+)
+
+
+def _refuse_statistics(path: Path, names: Sequence[str]) -> None:
+    "Refuse a table whose columns are statistics of genes, or measures of one sample."
+    found = [name for name in names if _STATISTIC.fullmatch(name)]
+    counts = [name for name in names if name in found or not _is_note(name)]
+    if len(found) > 1 or (found and len(found) == len(counts)):
+        raise ReadError(
+            f"{path} has the columns {', '.join(found)}: it is a table of statistics, or of one "
+            "sample, not of counts in cells; give a table with a column for each cell"
+        )
+
 # %% ../../nbs/data/text_tables.ipynb #8e7dbb1f
+def _names_among(notes: dict[str, list[str]], first: list[str]) -> tuple[str, list[str]] | None:
+    "The column with the names of rows that are only numbered, and its heading; None otherwise."
+    if first not in [[str(i + start) for i in range(len(first))] for start in (0, 1)]:
+        return None
+    for heading, names in notes.items():
+        is_of_names = heading.lower() in GENE_WORDS | CELL_WORDS | {"gene_short_name"}
+        if is_of_names and all(names) and not any(map(is_number, names)):
+            return heading, names
+    return None
+
+
+_FEW = 200  # names
+
+
+def _doubt_genes(path: Path, genes: list[str], cells: list[str]) -> None:
+    "Warn if cells have barcodes and none of few other names looks like a gene."
+    if len(genes) < _FEW and barcode_share(cells) > 0.5 and not any(map(is_gene_name, genes)):
+        warn_user(
+            f"{path}: none of its {len(genes)} names looks like a gene (such as {genes[0]}); are "
+            "they measures of quality, or other annotations of cells?"
+        )
+
+
 def _counts(
     path: Path,
     X: Any,
@@ -259,6 +297,8 @@ def _counts(
     import pandas as pd
 
     first, second = axes
+    if notes and (found := _names_among(notes, first)) is not None:
+        first, headings = found[1], (found[0], headings[1])
     tables = [_note_table(notes or {}, first), pd.DataFrame(index=second)]
     is_first = decide_genes_first(path, first, second, headings, transpose)
     if notes:
@@ -267,6 +307,7 @@ def _counts(
             f"{path}: {len(notes)} columns of annotations (such as {example}) are not counts and "
             f"went to {place}"
         )
+    _doubt_genes(path, *((first, second) if is_first else (second, first)))
     if is_first:
         return counts_anndata(X.T, tables[1], tables[0], path)
     return counts_anndata(X, tables[0], tables[1], path)
@@ -275,7 +316,7 @@ def _counts(
 def _without_ends(first: list[str], second: list[str]) -> tuple[list[str], list[str]]:
     "The fields of the first two lines, without those that only a separator at the end makes."
     if first[-1:] == [""] and second[-1:] == [""] and len(second) > 2:
-        return first[:-1], second[:-1]
+        return _without_ends(first[:-1], second[:-1])
     if second[-1:] == [""] and len(second) > len(first) and len(second) > 2:
         return first, second[:-1]
     if first[-1:] == [""] and len(first) > len(second):
@@ -331,12 +372,13 @@ def _require_numbers(path: Path, columns: dict[int, str], second: list[str]) -> 
                 "the first line and the first column may hold names, remove this column"
             )
 
-
+# %% ../../nbs/data/text_tables.ipynb #36aaf5f5
 def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnData:
     "Counts of a table with names in its first line and first column."
     import scipy.sparse as sp
 
     heading, *names = _column_names(path, start)
+    _refuse_statistics(path, names)
     all_columns = dict(enumerate(names, start=1))
     columns = {number: name for number, name in all_columns.items() if not _is_note(name)}
     if not columns:
@@ -344,11 +386,14 @@ def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnDat
     _require_numbers(path, columns, start.second)
     numbers = list(columns)
     dtypes = {0: str} | {n: np.float32 if n in columns else str for n in all_columns}
+    dtypes |= dict.fromkeys(range(_REST, _REST - len(start.second) + len(dtypes), -1), str)
     lines = max(LINES_AT_ONCE, FIELDS_AT_ONCE // len(dtypes))
     rows, parts = [], []
     notes: dict[str, list[str]] = {all_columns[n]: [] for n in all_columns if n not in columns}
     for block in _blocks(path, start, start.skip + 1, dtypes, lines):
         values = block[numbers].to_numpy(np.float32)
+        is_blank = (block[0] == "").to_numpy() & np.isnan(values).all(axis=1)
+        block, values = block[~is_blank], values[~is_blank]
         if np.isnan(values).any():
             row, column = np.argwhere(np.isnan(values))[0]
             raise ReadError(
@@ -360,6 +405,10 @@ def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnDat
         for number, name in all_columns.items():
             if number not in columns:
                 notes[name] += block[number].fillna("").tolist()
+    if "" in rows:
+        raise ReadError(
+            f"{path} has no name in row {rows.index('') + 1} below its first line; name all rows"
+        )
     if _repeated_numbers(rows):
         raise ReadError(f"{path} has no names in its first column, only numbers")
     X = sp.vstack(parts, format="csr")

@@ -410,6 +410,13 @@ def _odd_genes(adata: AnnData, mask_of: Callable) -> str:
         f" Only {len(genes)} of {adata.n_vars:,} genes have such values ({names}): are they genes?"
     )
 
+# %% ../../nbs/data/validation.ipynb #f473256e
+def _may_be_thousands(values: np.ndarray) -> bool:
+    "Whether all fractions have three digits behind a point, and none is below 1."
+    fractions = values[_has_fraction(values)].astype(np.float64)
+    thousands = 1000 * fractions
+    return bool(fractions.min() >= 1 and (abs(thousands - np.rint(thousands)) < 0.01).all())
+
 
 def _fraction_problem(adata: AnnData, index: int) -> str:
     "The sentence on fractions, of which number `index` is one."
@@ -423,6 +430,11 @@ def _fraction_problem(adata: AnnData, index: int) -> str:
         cure = "Estimated counts can be rounded: set round to true"
         return f"{start}was the matrix log-transformed? {cure}"
     hint = _odd_genes(adata, _has_fraction)
+    if _may_be_thousands(values):
+        return (
+            f"{start}does a point separate thousands (1.234 for 1234)? Then write the numbers "
+            f"without it. Or are they estimated or corrected? Then set round to true.{hint}"
+        )
     return f"{start}are they estimated or corrected? Then set round to true.{hint}"
 
 # %% ../../nbs/data/validation.ipynb #9fc185b1

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.cell_files import CELL_FORMATS, open_cell_file, plain_table, write_parts
+from scgan_nb.data.cell_files import (
+    CELL_FORMATS,
+    open_cell_file,
+    plain_table,
+    require_written,
+    write_parts,
+)
 from ..data.count_matrices import scale_library_sizes
 from ..data.covariates import require_known_values
 from ..data.labels import plan_labels
@@ -317,6 +323,7 @@ def append_rows(file: h5py.Group, place: str, matrices: list) -> None:
     import scipy.sparse as sp
     from anndata.io import sparse_dataset, write_elem
 
+    require_written(file)
     rows = sp.vstack(matrices, format="csr")
     if place in file:
         sparse_dataset(file[place]).append(rows)
@@ -361,7 +368,6 @@ def stream_cells(path: str | Path, planned: PlannedCells, progress: bool = False
     from scgan_nb.core.files import atomic_path
 
     path = require_cell_format(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix.lower()
     with atomic_path(path) as temporary, open_cell_file(temporary, suffix) as file:
         _write_chunks(file, planned, generate_chunks(planned, progress))

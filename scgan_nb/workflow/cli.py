@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("scgan_nb")
 
 # %% auto #0
-__all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'add_original_flags', 'add_own_flags', 'parse_cells_no',
-           'parse_covariates', 'convert', 'template', 'add_data_flags', 'add_measuring_flags', 'evaluation_options',
-           'evaluate', 'compare', 'reproduce', 'notebooks', 'runs', 'sweep', 'make_parser', 'require_complete',
-           'with_devices', 'run', 'main']
+__all__ = ['log', 'LEAST_CELLS', 'LEAST_KEPT', 'OPTIONS', 'COMMANDS', 'EXPECTED_ERRORS', 'add_original_flags', 'add_own_flags',
+           'parse_cells_no', 'parse_covariates', 'convert', 'template', 'add_data_flags', 'add_measuring_flags',
+           'evaluation_options', 'evaluate', 'compare', 'reproduce', 'notebooks', 'runs', 'sweep', 'make_parser',
+           'require_complete', 'with_devices', 'run', 'main']
 
 # %% ../../nbs/workflow/cli.ipynb #2b1c4cce
 def add_original_flags(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +183,7 @@ def parse_covariates(words: list[str]) -> dict[str, str]:
 
 # %% ../../nbs/workflow/cli.ipynb #89ef3af0
 def convert(argv: list[str]) -> None:
-    """write counts of any readable format as .h5ad or .zarr
+    """write counts of any readable format as .h5ad, .zarr, csv, ...
 
     Parameters
     ----------
@@ -196,7 +196,8 @@ def convert(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "scgan_nb convert",
         description="Read counts as programs write them (.h5, .h5ad, .zarr, .loom, .h5mu, folders "
-        "with a .mtx, tsv, csv), and write .h5ad or .zarr.",
+        "with a .mtx, tsv, csv), and write .h5ad, .zarr, .zarr.zip, .h5mu, .loom, .csv, .tsv, .txt "
+        "or a folder as that of Cell Ranger, as DEST says.",
     )
     add = parser.add_argument
     add("source")
@@ -690,6 +691,9 @@ def run(argv: list[str]) -> None:
     return None
 
 # %% ../../nbs/workflow/cli.ipynb #5af45a04
+EXPECTED_ERRORS = (ValueError, OSError, ArithmeticError, RuntimeError, MemoryError)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `scgan_nb`.
 
@@ -717,13 +721,14 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
-        print(f"scgan_nb: {error}", file=sys.stderr)
+    except Exception as error:
+        from scgan_nb.workflow.devices import describe_error, is_of_tensorflow
+
+        if not (isinstance(error, EXPECTED_ERRORS) or is_of_tensorflow(error)):
+            raise
+        print(f"scgan_nb: {describe_error(error)}", file=sys.stderr)
         if os.environ.get("SCGAN_NB_DEBUG"):
             raise
-        return 1
-    except MemoryError:
-        print("scgan_nb: the memory is used up; give fewer cells or genes", file=sys.stderr)
         return 1
     return 0
 

@@ -5,6 +5,7 @@
 # %% ../../nbs/workflow/devices.ipynb #41d4e913
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -12,11 +13,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..core.files import plain_os_error
+from ..core.memory import memory_allowed
+
 log = logging.getLogger("scgan_nb")
 
 # %% auto #0
-__all__ = ['log', 'gpu_names', 'gpus_here', 'usable_gpus', 'gpu_groups', 'import_tensorflow', 'Outcome', 'run_jobs',
-           'run_in_process', 'describe_error', 'run_in_processes']
+__all__ = ['log', 'START_BYTES', 'RUN_BYTES', 'gpu_names', 'gpus_here', 'usable_gpus', 'gpu_groups', 'import_tensorflow',
+           'Outcome', 'run_jobs', 'run_in_process', 'describe_error', 'is_of_tensorflow', 'run_in_processes']
 
 # %% ../../nbs/workflow/devices.ipynb #0698add9
 def gpu_names() -> list[str]:
@@ -82,13 +86,34 @@ def gpu_groups(gpus: Sequence[int], each: int) -> list[str]:
     return [",".join(map(str, gpus[start : start + each])) for start in starts]
 
 # %% ../../nbs/workflow/devices.ipynb #93efafb5
+START_BYTES, RUN_BYTES = 1 * 2**30, 5 * 2**28  # of addresses: TensorFlow's import, and its start
+
+
+@functools.cache
+def _require_addresses() -> None:
+    "Refuse a limit of memory (ulimit -v) with which TensorFlow ends the process without a word."
+    left = memory_allowed()
+    needed = RUN_BYTES + (0 if "tensorflow" in sys.modules else START_BYTES)
+    if left is not None and left < needed:
+        raise RuntimeError(
+            f"this process may take {left / 2**30:.1f} GB more of memory (ulimit -v), and "
+            f"TensorFlow needs {needed / 2**30:.1f} to start; raise the limit"
+        )
+
+
 def import_tensorflow() -> None:
     """Import TensorFlow without the notes that its libraries write when they are loaded.
+
+    Raises
+    ------
+    RuntimeError
+        The memory of this process is limited to less than TensorFlow needs to start.
 
     Examples
     --------
     >>> import_tensorflow()  # doctest: +SKIP
     """
+    _require_addresses()
     if "tensorflow" in sys.modules:
         return
     sys.stderr.flush()
@@ -208,7 +233,7 @@ def run_in_process(task: Callable, args: tuple = (), gpu: int | str | None = Non
         return process.submit(_run_here, gpu, level, task, args).result()
 
 # %% ../../nbs/workflow/devices.ipynb #fce481d1
-def describe_error(error: Exception) -> str:
+def describe_error(error: BaseException) -> str:
     """One line about an error, for a user who has not called the function that raised it.
 
     Examples
@@ -220,11 +245,26 @@ def describe_error(error: Exception) -> str:
 
     if isinstance(error, BrokenProcessPool):
         return "its process was killed (out of memory?)"
-    if isinstance(error, (ValueError, OSError, ArithmeticError)):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    said = plain_os_error(error)
+    if isinstance(error, MemoryError) or "can't start new thread" in said:
+        why = f" ({said})" if said else ""
+        return f"the memory that is allowed is used up{why}; give fewer cells or genes"
+    if isinstance(error, (ValueError, OSError, ArithmeticError, RuntimeError)):
+        return said
+    return f"{type(error).__name__}: {said}"
 
 
+def is_of_tensorflow(error: BaseException) -> bool:
+    """Whether an error is one of TensorFlow's own, which are no errors of Python.
+
+    Examples
+    --------
+    >>> is_of_tensorflow(ValueError("cells.h5ad has no counts"))
+    False
+    """
+    return type(error).__module__.startswith("tensorflow.")
+
+# %% ../../nbs/workflow/devices.ipynb #b174a3c6
 def run_in_processes(
     task: Callable, jobs: dict[str, tuple], gpus: Sequence[int | str] = ()
 ) -> None:

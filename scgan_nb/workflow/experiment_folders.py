@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.files import explained_writing
 from ..core.fingerprints import file_sha256, fingerprint
 from ..core.json_files import read_json, require_keys, write_json
 from ..core.memory import fits_in_memory
@@ -185,24 +186,23 @@ def load_processed(folder: str | Path) -> tuple[AnnData, Experiment]:
 RAW_INPUT_FILE = "raw_input.json"
 
 
-def _files_of(path: Path) -> list[Path]:
-    "The files that are read when `path` is read."
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
-    prefix, is_matrix, _ = path.name.partition("matrix.mtx")
-    if not is_matrix:
-        return [path]
-    parts = ("matrix.mtx", "genes.tsv", "features.tsv", "barcodes.tsv")
-    names = [f"{prefix}{part}{end}" for part in parts for end in ("", ".gz")]
-    return [file for name in names if (file := path.with_name(name)).exists()]
+def _sha256_of_files(path: Path, files: list[Path]) -> str:
+    "SHA-256 of files and, in a folder, of their names."
+    digests = [
+        (file.relative_to(path).as_posix() if path.is_dir() else file.suffix, file_sha256(file))
+        for file in files
+    ]
+    if path.is_file() and len(digests) == 1:
+        return digests[0][1]
+    return hashlib.sha256(repr(sorted(digests) if path.is_dir() else digests).encode()).hexdigest()
 
 
 def content_sha256(path: str | Path) -> str:
-    """SHA-256 of the content of a file, or of the files in a folder and their names.
+    """SHA-256 of the content of all files that are read when `path` is.
 
     Parameters
     ----------
-    path : file or folder. It is read once, in pieces.
+    path : file or folder of counts, see `files_read`. Each file is read once, in pieces.
 
     Returns
     -------
@@ -216,14 +216,17 @@ def content_sha256(path: str | Path) -> str:
     >>> content_sha256(path)[:12]
     '353a0124dd18'
     """
-    path = Path(path)
-    digests = []
-    for file in _files_of(path):
-        name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
-        digests.append((name, file_sha256(file)))
-    if path.is_file() and len(digests) == 1:
-        return digests[0][1]
-    return hashlib.sha256(repr(digests).encode()).hexdigest()
+    from scgan_nb.data.readers import files_read
+
+    return _sha256_of_files(Path(path), files_read(path))
+
+
+def _has_content(path: Path, recorded: str) -> bool:
+    "Whether a path has a recorded content; earlier versions took all files of a folder."
+    if content_sha256(path) == recorded:
+        return True
+    everything = sorted(file for file in path.rglob("*") if file.is_file())
+    return path.is_dir() and _sha256_of_files(path, everything) == recorded
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #7095f0d7
 def find_raw_input(raw_input: str, near: str | Path = ".") -> Path | None:
@@ -310,7 +313,7 @@ def require_same_raw_input(folder: str | Path, raw_input: str) -> None:
     path = find_raw_input(raw_input, folder.parent)
     remedy = "choose another folder, or remove this one to process the counts again"
     if recorded and path is not None:
-        if content_sha256(path) != recorded:
+        if not _has_content(path, recorded):
             raise FileExistsError(
                 f"{raw_input} has another content than the counts that {folder} was made from "
                 f"({made_from}); {remedy}"
@@ -367,29 +370,30 @@ def require_same_labels_file(folder: str | Path, labels_file: str | None) -> Non
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #9849ce98
 def require_unchanged_raw_input(folder: str | Path) -> None:
-    """Refuse an experiment folder whose raw counts have changed under the same name.
+    """Refuse an experiment folder whose raw counts or labels have changed under the same name.
 
     Parameters
     ----------
-    folder : the experiment folder. If its raw counts are not found, nothing is compared.
+    folder : the experiment folder. What is not found is not compared.
 
     Raises
     ------
-    FileExistsError naming the raw counts.
+    FileExistsError naming the file.
 
     Examples
     --------
     >>> require_unchanged_raw_input("runs/a")  # doctest: +SKIP
     """
     folder = Path(folder)
-    raw_input = processed_experiment(folder).input_ds.raw_input
-    recorded = read_raw_input(folder).get("sha256")
-    path = find_raw_input(raw_input, folder.parent)
-    if recorded and path is not None and content_sha256(path) != recorded:
-        raise FileExistsError(
-            f"{raw_input} has changed since {folder} was made from it; process it into another "
-            "folder, or give the changed counts another name to go on with the old ones"
-        )
+    settings, record = processed_experiment(folder).input_ds, read_raw_input(folder)
+    inputs = {"sha256": settings.raw_input, "labels_sha256": settings.labels_file}
+    for key, name in inputs.items():
+        path = find_raw_input(name, folder.parent) if record.get(key) and name else None
+        if path is not None and not _has_content(path, record[key]):
+            raise FileExistsError(
+                f"{name} has changed since {folder} was made from it; process it into another "
+                "folder, or give the changed file another name to go on with the old content"
+            )
 
 # %% ../../nbs/workflow/experiment_folders.ipynb #3348decf
 def flat_settings(block: BaseModel, prefix: str = "") -> dict[str, object]:
@@ -582,21 +586,23 @@ def lock_file(path: str | Path, folder: str | Path) -> Iterator[None]:
     path = Path(path)
     lock = FileLock(path, timeout=0)
     try:
-        lock.acquire()
+        with explained_writing(folder):
+            lock.acquire()
     except Timeout:
         raise BlockingIOError(
             f"another process{_owner(path)} is processing or training {folder}; wait until it has "
             "ended, or choose another folder"
         ) from None
     try:
-        path.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
+        with explained_writing(folder):
+            path.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
         yield
     finally:
-        if path.exists():
-            path.write_text("", encoding="utf-8")
+        with contextlib.suppress(OSError):  # it is only a note
+            os.truncate(path, 0)
         lock.release()
 
-
+# %% ../../nbs/workflow/experiment_folders.ipynb #79dc09bf
 def _owner(path: Path) -> str:
     "The process that holds a lock, as it wrote into the file; empty if it is not known."
     try:
@@ -623,13 +629,15 @@ def lock_new_folder(folder: str | Path) -> Iterator[None]:
     ...     folder.mkdir()
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with explained_writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
     with lock_file(path, folder):
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def lock_folder(folder: str | Path) -> contextlib.AbstractContextManager[None]:

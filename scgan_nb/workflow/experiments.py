@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from scgan_nb.workflow.devices import (
     describe_error,
     gpu_groups,
     import_tensorflow,
+    is_of_tensorflow,
     run_in_processes,
 )
 from scgan_nb.workflow.experiment_folders import (
@@ -149,12 +150,11 @@ def _make_folder(folder: Path, experiment: Experiment, limit_validation: bool) -
             cells, experiment, n_cells = _processed_blocks(made, experiment, near, limit_validation)
         else:
             cells, experiment, n_cells = _processed(made, experiment, counts, limit_validation)
-        write_records(cells, temporary / "TF_records", seed=experiment.preprocessed.split_seed)
+        with closing(cells.file) if in_blocks else nullcontext():
+            write_records(cells, temporary / "TF_records", seed=experiment.preprocessed.split_seed)
         write_raw_input(temporary, settings.raw_input, near, n_cells, made)
         note_labels_file(temporary, settings.labels_file, near)
         write_parameters(temporary / "parameters.json", experiment)
-        if in_blocks:
-            cells.file.close()
     return experiment
 
 
@@ -571,8 +571,10 @@ def _run_single(task: Callable, name: str, args: tuple, gpus: str | None) -> Non
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus
     try:
         task(*args)
-    except (ValueError, OSError, ArithmeticError) as error:
-        raise RuntimeError(f"{name}: {describe_error(error)}") from error
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError, ArithmeticError)) or is_of_tensorflow(error):
+            raise RuntimeError(f"{name}: {describe_error(error)}") from error
+        raise
 
 
 def _visible_gpus(gpus: list[int], devices: list[int | str], in_processes: bool) -> list[str]:

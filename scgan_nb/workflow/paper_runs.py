@@ -10,7 +10,6 @@ import logging
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,11 +169,12 @@ def run_figure(
     if not settings.again and has_pictures and _is_current(target, wanted):
         return "as it was"
     _refuse_unknown(source, settings.parameters)
-    name = f"{source.parent.name}-{source.stem}-{uuid.uuid4().hex[:6]}.ipynb"
+    name = f"{source.parent.name}-{source.stem}.ipynb"
     work = cache_folder(settings.cache).resolve() / "executed" / name
-    work.parent.mkdir(parents=True, exist_ok=True)
-    failure = _papermill(source, work, settings, gpu)
-    notebook = read_json(work) if work.exists() else {"cells": []}
+    with atomic_path(work) as running:  # what a killed run leaves is removed by the next one
+        failure = _papermill(source, running, settings, gpu)
+        notebook = read_json(running) if running.exists() else {"cells": []}
+        write_json(running, notebook)
     pictures = take_vector_pictures(notebook)
     results = results_of(notebook)
     if failure or results is None:
@@ -185,7 +185,7 @@ def run_figure(
     write_json(target, without_run_metadata(notebook))
     if settings.pictures:
         write_vector_pictures(target, settings.pictures, pictures[settings.pictures])
-    work.unlink()
+    work.unlink(missing_ok=True)
     return "run"
 
 # %% ../../nbs/workflow/paper_runs.ipynb #99f90c6b
