@@ -441,7 +441,7 @@ def evaluate(argv: list[str]) -> None:
     page = Path(given.out).expanduser() / "report.html"
     _save(report, page, {"headline score": report.headline})
     if report.weakest is not None:
-        log.info("weakest metric: %s", report.weakest)
+        log.info("weakest metric: %s: %s", report.weakest, report.weakest_words)
 
 # %% ../../nbs/workflow/cli.ipynb #1b2c0e6a
 def compare(argv: list[str]) -> None:
