@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 # %% auto #0
-__all__ = ['FEWEST_VARIANCES', 'LEVEL', 'VariancePrior', 'inverse_trigamma', 'fit_prior', 'moderated_interval']
+__all__ = ['FEWEST_VARIANCES', 'AREA_FREEDOM', 'LEVEL', 'VariancePrior', 'inverse_trigamma', 'fit_prior', 'area_prior',
+           'moderated_interval']
 
 # %% ../../nbs/evaluation/moderation.ipynb #e70b84b0
 class VariancePrior(NamedTuple):
@@ -94,6 +95,20 @@ def fit_prior(variances: Sequence[float], freedom: Sequence[float]) -> VarianceP
     half_prior = inverse_trigamma(spread)
     location = e.mean() + digamma(half_prior) - np.log(half_prior)
     return VariancePrior(2 * half_prior, float(np.exp(location)))
+
+# %% ../../nbs/evaluation/moderation.ipynb #e277cef2
+AREA_FREEDOM = 8.0
+
+
+def area_prior(n: int) -> VariancePrior:
+    """Prior of areas under ROC curves of `n` cells a side.
+
+    Examples
+    --------
+    >>> round(area_prior(300).variance ** 0.5, 4)
+    0.0236
+    """
+    return VariancePrior(AREA_FREEDOM, (2 * n + 1) / (12 * n**2))
 
 # %% ../../nbs/evaluation/moderation.ipynb #113818fb
 LEVEL = 0.99

@@ -13,7 +13,12 @@ import numpy as np
 from .detectors import PANEL
 from .exclusions import missing_reason
 from .metric_table import METRICS, MetricSpec
-from .moderation import VariancePrior, fit_prior, moderated_interval
+from scgan_nb.evaluation.moderation import (
+    VariancePrior,
+    area_prior,
+    fit_prior,
+    moderated_interval,
+)
 from .preparation import EvaluationPlan
 from .results import Metric, interval, way_to_worst
 
@@ -191,7 +196,9 @@ def add_control_intervals(found: dict[str, Metric], results: DrawResults) -> Non
         metric, values = found.get(name), results.controls_of(name)
         if metric is None or metric.value is None or not values:
             continue
-        prior = None if unit is None else priors[name in areas]
+        prior = VariancePrior() if unit is None else priors[name in areas]
+        if prior.freedom == 0 and metric.n and (name in areas or "auroc" in name):
+            prior, unit = area_prior(metric.n), 1.0
         ends = moderated_interval(values, prior, unit or 1.0, METRICS[name].bounds)
         metric.positive_control_low, metric.positive_control_high = ends
 

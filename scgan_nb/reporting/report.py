@@ -104,7 +104,7 @@ class MetricTables:
 
     @property
     def weakest(self) -> str | None:
-        """The metric of the headline with the lowest score, or nearest to its limit; None without any."""
+        """The metric with the lowest strict score, or nearest to its limit; None without any."""
         return weakest_metric(self.metrics)
 
     @property
