@@ -331,7 +331,7 @@ def add_measuring_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draws; more of them give narrower intervals (default: 5)",
     )
-    add("--trees", type=int, metavar="N", help="of a random forest (default: 250, with --fast 100)")
+    add("--trees", type=int, metavar="N", help="of a forest (default: 250, with --fast 100)")
     add(
         "--max-cells",
         type=int,
