@@ -211,9 +211,9 @@ NAMED_BY = {
 }
 
 
-# Nearly real cells lose nothing with 300 cells a side. With 650 they get 82 to 84 on PBMC 3k and 95
+# Nearly real cells lose little with 300 cells a side. With 650 they get 84 to 85 on PBMC 3k and 95
 # on Paul; the more cells, the lower.
-CELLS_A_SIDE = {"pbmc": 450, "zeisel": 600, "paul": 600}
+CELLS_A_SIDE = {"pbmc": 450, "zeisel": 450, "paul": 600}
 
 
 @pytest.fixture(scope="module", params=list(CELLS_A_SIDE))

@@ -188,7 +188,7 @@ def quick_control(plan: EvaluationPlan, repeat: int) -> Task:
     key = (None, "positive_control", repeat)
     return Task(key, measure_pair, (quick_names(plan.names), real, other, context))
 
-
+# %% ../../nbs/evaluation/draws.ipynb #b4d6102d
 def quick_repeats(plan: EvaluationPlan) -> range:
     """Numbers of the further draws of the positive control; none without quick metrics.
 

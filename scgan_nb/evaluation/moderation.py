@@ -110,6 +110,14 @@ def area_prior(n: int) -> VariancePrior:
     """
     return VariancePrior(AREA_FREEDOM, (2 * n + 1) / (12 * n**2))
 
+# %% ../../nbs/evaluation/moderation.ipynb #71369216
+def _moderated(variance: float, freedom: float, prior: VariancePrior) -> tuple[float, float]:
+    "Moderated variance and its degrees of freedom."
+    if math.isinf(prior.freedom):
+        return prior.variance, math.inf
+    total = prior.freedom + freedom
+    return (prior.freedom * prior.variance + freedom * variance) / total, total
+
 # %% ../../nbs/evaluation/moderation.ipynb #113818fb
 LEVEL = 0.99
 
@@ -151,13 +159,7 @@ def moderated_interval(
     x = np.asarray(values, dtype=float)
     if len(x) < 2:
         return float(x[0]), float(x[0])
-    before, own = prior or VariancePrior(), len(x) - 1
-    variance = x.var(ddof=1)
-    if math.isinf(before.freedom):
-        variance = before.variance * unit**2
-    elif before.freedom > 0:
-        shared = before.freedom * before.variance * unit**2
-        variance = (shared + own * variance) / (before.freedom + own)
-    factor = t.ppf((1 + LEVEL) / 2, before.freedom + own) * math.sqrt(1 + 1 / len(x))
-    half = factor * math.sqrt(variance)
+    variance, freedom = _moderated(x.var(ddof=1) / unit**2, len(x) - 1, prior or VariancePrior())
+    factor = t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(1 + 1 / len(x))
+    half = factor * unit * math.sqrt(variance)
     return float(max(bounds[0], x.mean() - half)), float(min(bounds[1], x.mean() + half))

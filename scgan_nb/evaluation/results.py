@@ -58,7 +58,6 @@ class Metric:
     low, high : 95 % prediction interval of the value for another draw
     good : "lower", "higher" or the ideal number
     positive_control_low, positive_control_high : 99 % interval of the positive control
-    control_draws : draws of the positive control; 0: as many as `repeats`
     by_label : label -> {value, low, high, n, and the controls}; None where not known
     details : more, in plain Python types
 
@@ -83,7 +82,6 @@ class Metric:
     bad: str = ""
     positive_control_low: float | None = None
     positive_control_high: float | None = None
-    control_draws: int = 0
     by_label: dict = dataclasses.field(default_factory=dict)
     details: dict = dataclasses.field(default_factory=dict)
 

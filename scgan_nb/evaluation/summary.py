@@ -155,7 +155,6 @@ def summarise_metric(name: str, plan: EvaluationPlan, results: DrawResults) -> M
         negative_control=1.0 if name == "library_size" else negative,
         low=low,
         high=high,
-        control_draws=len(controls),
         **common,
     )
 
@@ -185,21 +184,17 @@ def add_control_intervals(found: dict[str, Metric], results: DrawResults) -> Non
     >>> found["ks"].positive_control_low < 0.1 < found["ks"].positive_control_high
     True
     """
-    areas: dict[str, float | None] = dict.fromkeys(CLASSIFIERS, 1.0)
-    ways = {
-        name: way_to_worst(metric)
-        for name, metric in found.items()
-        if name not in areas and name != "memorisation_share"
-    }
-    priors = {True: _control_prior(results, areas), False: _control_prior(results, ways)}
-    for name, unit in (ways | areas).items():
-        metric, values = found.get(name), results.controls_of(name)
-        if metric is None or metric.value is None or not values:
+    ways = {k: way_to_worst(m) for k, m in found.items() if k != "memorisation_share"}
+    shared = _control_prior(results, {k: x for k, x in ways.items() if k not in CLASSIFIERS})
+    for name, way in ways.items():
+        metric, values = found[name], results.controls_of(name)
+        if metric.value is None or not values:
             continue
-        prior = VariancePrior() if unit is None else priors[name in areas]
-        if prior.freedom == 0 and metric.n and (name in areas or "auroc" in name):
+        prior, unit = (VariancePrior(), 1.0) if way is None else (shared, way)
+        alone = name in CLASSIFIERS or (prior.freedom == 0 and "auroc" in name)
+        if alone and metric.n:
             prior, unit = area_prior(metric.n), 1.0
-        ends = moderated_interval(values, prior, unit or 1.0, METRICS[name].bounds)
+        ends = moderated_interval(values, prior, unit, METRICS[name].bounds)
         metric.positive_control_low, metric.positive_control_high = ends
 
 # %% ../../nbs/evaluation/summary.ipynb #e6ef8899

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from IPython.display import Image
 
 # %% auto #0
-__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'metric_frame', 'MetricTables', 'report_text', 'find_picture',
-           'report_values', 'Report']
+__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'metric_frame', 'HeadlineNumbers', 'MetricTables', 'report_text',
+           'find_picture', 'report_values', 'Report']
 
 # %% ../../nbs/reporting/report.ipynb #391e429b
 def metric_table(metrics: dict[str, Metric]) -> str:
@@ -85,15 +85,9 @@ def metric_frame(metrics: dict[str, Metric]) -> pd.DataFrame:
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
-# %% ../../nbs/reporting/report.ipynb #0bfa73a3
-@dataclasses.dataclass(repr=False)
-class MetricTables:
-    """Metrics, and what can be derived from them.
-
-    Parameters
-    ----------
-    metrics : name -> `Metric`
-    """
+# %% ../../nbs/reporting/report.ipynb #8ccaf3c1
+class HeadlineNumbers:
+    """What the headline says of `metrics`."""
 
     metrics: dict[str, Metric]
 
@@ -126,6 +120,18 @@ class MetricTables:
     def fault(self) -> str | None:
         """The metric that says best what is wrong, see `main_fault`."""
         return main_fault(self.metrics)
+
+# %% ../../nbs/reporting/report.ipynb #0bfa73a3
+@dataclasses.dataclass(repr=False)
+class MetricTables(HeadlineNumbers):
+    """Metrics, and what can be derived from them.
+
+    Parameters
+    ----------
+    metrics : name -> `Metric`
+    """
+
+    metrics: dict[str, Metric]
 
     @property
     def terms(self) -> dict[str, dict]:
