@@ -71,7 +71,7 @@ def test_protocol_and_its_former_name(capsys, monkeypatch):
     found = {}
 
     class Page:
-        headline, weakest = 50.0, None
+        headline, weakest, weakest_words = 50.0, "mmd", "MMD²"
 
         def save(self, path):
             return path

@@ -46,7 +46,7 @@ def evaluated(cells, holdout, only, named=True, n=200, repeats=2, seed=0, **opti
 def is_near_positive_control(metric, factor=2):
     """Whether the value is within `factor` half widths of the positive control's interval.
 
-    With four draws, a half width is about five standard errors of the difference.
+    With four draws, a half width is about four standard errors of the difference.
     """
     half_width = (metric.positive_control_high - metric.positive_control_low) / 2
     return abs(metric.value - metric.positive_control) <= factor * half_width

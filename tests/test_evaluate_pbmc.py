@@ -188,18 +188,17 @@ def test_baselines_of_half_the_training_cells():
     assert min(scores) > 0.75 and len(scores) >= 7
 
 
-def _three_sets():
-    """Name, cells and label column of PBMC 3k, and of Zeisel and Paul where they are there."""
+def _data_set(name):
+    """Cells with labels in obs["cell_type"]: PBMC 3k, or Zeisel or Paul where they are there."""
     from scgan_nb.data.datasets import pbmc3k
 
-    yield "pbmc", pbmc3k(), "cell_type"
+    if name == "pbmc":
+        return pbmc3k()
     folder = Path(os.environ.get("SCGAN_NB_TEST_DATA", "tests/data"))
-    for name, file, key in (
-        ("zeisel", "zeisel_cortex_4000_raw.h5ad", "cell_type"),
-        ("paul", "paul15_raw.h5ad", "cell_type"),
-    ):
-        if (folder / file).exists():
-            yield name, ad.read_h5ad(folder / file), key
+    path = folder / {"zeisel": "zeisel_cortex_4000_raw.h5ad", "paul": "paul15_raw.h5ad"}[name]
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there")
+    return ad.read_h5ad(path)
 
 
 NAMED_BY = {
@@ -212,34 +211,65 @@ NAMED_BY = {
 }
 
 
-def test_the_headline_orders_generators_and_faults_on_three_sets():
+# Nearly real cells lose little with 300 cells a side. With 650 they get 84 to 85 on PBMC 3k and 95
+# on Paul; the more cells, the lower.
+CELLS_A_SIDE = {"pbmc": 450, "zeisel": 450, "paul": 600}
+
+
+@pytest.fixture(scope="module", params=list(CELLS_A_SIDE))
+def ordered(request):
+    """Name of a set, and metrics of generators and faults; held out is half of its cells."""
     from scgan_nb.evaluation.baselines import gaussian_copula, independent_nb
     from scgan_nb.evaluation.evaluate import compute_metrics_of
     from scgan_nb.evaluation.faults import FAULTS, nearly_real, planted
-    from scgan_nb.evaluation.headline import QUESTIONS, headline, main_fault
+    from scgan_nb.evaluation.headline import QUESTIONS
 
+    cells, key = _data_set(request.param), "cell_type"
+    cells.X = sp.csr_matrix(cells.X, dtype="float32")
+    totals = np.asarray(cells.X.sum(axis=0)).ravel()
+    cells = cells[:, np.sort(np.argsort(-totals)[:600])].copy()
+    order = np.random.default_rng(0).permutation(cells.n_obs)
+    parts = np.split(order, [cells.n_obs // 4, 3 * cells.n_obs // 4])
+    other, holdout, train = (cells[rows].copy() for rows in parts)
+    generators = {
+        "real": other,
+        "near": nearly_real(other, key),
+        "copula": gaussian_copula(train, other.n_obs, key),
+        "independent": independent_nb(train, other.n_obs, key),
+    } | {fault: planted(other, fault, key, train) for fault in FAULTS}
     names = [name for metrics in QUESTIONS.values() for name in metrics]
-    options = {"n": 300, "repeats": 4, "trees": 50, "within_labels": False, "only": names}
-    for name, cells, key in _three_sets():
-        cells.X = sp.csr_matrix(cells.X, dtype="float32")
-        totals = np.asarray(cells.X.sum(axis=0)).ravel()
-        cells = cells[:, np.sort(np.argsort(-totals)[:600])].copy()
-        order = np.random.default_rng(0).permutation(cells.n_obs)
-        other, holdout, train = (cells[rows].copy() for rows in np.array_split(order, 3))
-        generators = {
-            "real": other,
-            "near": nearly_real(other, key),
-            "copula": gaussian_copula(train, other.n_obs, key),
-            "independent": independent_nb(train, other.n_obs, key),
-        } | {fault: planted(other, fault, key, train) for fault in FAULTS}
-        found = compute_metrics_of(holdout, generators, train, key, **options)
-        score = {kind: headline(metrics)["value"] for kind, metrics in found.items()}
-        assert score["real"] >= 97 and score["near"] >= 85, (name, score)
-        assert max(score["copula"], score["independent"]) < 75, (name, score)
-        assert all(score[fault] <= score["real"] - 10 for fault in FAULTS), (name, score)
-        fault = {kind: main_fault(metrics) for kind, metrics in found.items()}
-        assert fault["real"] is None, (name, fault)
-        assert all(fault[kind] in named for kind, named in NAMED_BY.items()), (name, fault)
+    options = {"repeats": 4, "trees": 50, "within_labels": False, "only": names, "fit_on": "train"}
+    options["n"] = CELLS_A_SIDE[request.param]
+    return request.param, compute_metrics_of(holdout, generators, train, key, **options)
+
+
+def _headlines(found):
+    from scgan_nb.evaluation.headline import headline
+
+    return {kind: headline(metrics)["value"] for kind, metrics in found.items()}
+
+
+def test_the_headline_orders_generators(ordered):
+    """Real cells, nearly real ones, and two generators that are wrong in many ways."""
+    from scgan_nb.evaluation.headline import main_fault, weakest_metric
+
+    name, found = ordered
+    score = _headlines(found)
+    assert score["real"] >= 97 and main_fault(found["real"]) is None, (name, score)
+    assert weakest_metric(found["real"]) is not None
+    assert 85 <= score["near"] < 97, (name, score)
+    assert max(score["copula"], score["independent"]) < 75, (name, score)
+    assert max(score["copula"], score["independent"]) < score["near"] - 10, (name, score)
+
+
+def test_every_planted_fault_costs_and_is_named_first(ordered):
+    from scgan_nb.evaluation.headline import main_fault
+
+    name, found = ordered
+    score = _headlines(found)
+    assert all(score[fault] <= score["real"] - 10 for fault in NAMED_BY), (name, score)
+    fault = {kind: main_fault(metrics) for kind, metrics in found.items()}
+    assert all(fault[kind] in named for kind, named in NAMED_BY.items()), (name, fault)
 
 
 def test_clean_cells_are_never_accused_and_a_memoriser_at_5_percent_is_caught():

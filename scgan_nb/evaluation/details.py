@@ -76,9 +76,9 @@ def strongest_details(results: DrawResults, n: int) -> dict:
     ('hgb_auroc_genes', 0.7, False)
     """
     areas = {name: mean_of(results.values, name) for name in PANEL}
-    controls = {name: mean_of(results.positive_controls, name) for name in PANEL}
     known = {name: area for name, area in areas.items() if area is not None}
-    controls = {name: controls[name] for name in known if controls[name] is not None}
+    controls = {name: results.controls_of(name) for name in known}
+    controls = {name: float(np.mean(found)) for name, found in controls.items() if found}
     deciding = {name: area for name, area in known.items() if name in DETECTORS}
     return {
         "classifier": max(deciding, key=deciding.__getitem__),

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from .cell_sets import CellSet, draw_cells, draw_two_sets
 from .controls import controls_needed, negative_controls
+from .detectors import DETECTORS
 from .measurement import MeasurementContext, measure_pair
 from .membership import balanced_sets
 from .metric_table import TRAINING_CELLS, metrics_with
@@ -22,10 +23,12 @@ from .privacy import nearest_training
 from .settings import EvaluationSettings
 
 NEGATIVE_CONTROL_DRAWS = 2
+QUICK_CONTROLS = 16  # draws of the positive control, for metrics that are quickly measured
 
 # %% auto #0
-__all__ = ['NEGATIVE_CONTROL_DRAWS', 'FEWEST_OF_LABEL', 'MOST_OF_LABEL', 'Draw', 'draw_all_cells', 'label_trees', 'label_repeats',
-           'label_sizes', 'names_within_labels', 'draw_label', 'draw_tasks', 'count_tasks', 'forest_work']
+__all__ = ['NEGATIVE_CONTROL_DRAWS', 'QUICK_CONTROLS', 'SLOW', 'FEWEST_OF_LABEL', 'MOST_OF_LABEL', 'Draw', 'draw_all_cells',
+           'quick_names', 'quick_control', 'quick_repeats', 'label_trees', 'label_repeats', 'label_sizes',
+           'names_within_labels', 'draw_label', 'draw_tasks', 'count_tasks', 'forest_work']
 
 # %% ../../nbs/evaluation/draws.ipynb #17b137ff
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +97,12 @@ def _context_of_draw(
         classify_holdout=classify,
     )
 
+# %% ../../nbs/evaluation/draws.ipynb #3c279a91
+def _two_real_sets(plan: EvaluationPlan, rng: np.random.Generator) -> tuple:
+    "Row numbers of two disjoint draws of held-out cells."
+    matched = plan.holdout.labels if plan.settings.match_labels else None
+    return draw_two_sets(matched, plan.holdout.n, plan.n, rng)
+
 # %% ../../nbs/evaluation/draws.ipynb #bb2c7b9f
 def draw_all_cells(plan: EvaluationPlan, repeat: int) -> Draw:
     """Draw number `repeat` of all cells, with all controls.
@@ -112,8 +121,7 @@ def draw_all_cells(plan: EvaluationPlan, repeat: int) -> Draw:
     """
     settings, n, holdout, train = plan.settings, plan.n, plan.holdout, plan.train
     rng = np.random.default_rng([settings.seed, 2, repeat])
-    matched = holdout.labels if settings.match_labels else None
-    first, second = draw_two_sets(matched, holdout.n, n, rng)
+    first, second = _two_real_sets(plan, rng)
     real, other = holdout.take(first), holdout.take(second)
     like = real.labels if settings.match_labels else None
     generated = plan.generated
@@ -143,6 +151,59 @@ def draw_all_cells(plan: EvaluationPlan, repeat: int) -> Draw:
         control_trees=max(10, settings.forest_trees // 4),
         released=released,
     )
+
+# %% ../../nbs/evaluation/draws.ipynb #8c6d2d65
+SLOW = (*DETECTORS, "mlp_auroc", "strongest_auroc")
+
+
+def quick_names(names: Collection[str]) -> list[str]:
+    """Those of the metrics `names` that are quickly measured.
+
+    Examples
+    --------
+    >>> quick_names(["mmd", "rf_auroc", "membership_auroc", "one_nn"])
+    ['mmd', 'one_nn']
+    """
+    balanced = metrics_with(list(names), balanced=True)
+    return [name for name in names if name not in SLOW and name not in balanced]
+
+
+def quick_control(plan: EvaluationPlan, repeat: int) -> Task:
+    """The positive control of draw number `repeat`, of the metrics that are quickly measured.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> plan = prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2))
+    >>> quick_control(plan, repeat=2).key
+    (None, 'positive_control', 2)
+    """
+    rng = np.random.default_rng([plan.settings.seed, 2, repeat])
+    real, other = (plan.holdout.take(rows) for rows in _two_real_sets(plan, rng))
+    context = _context_of_draw(plan, repeat, real, [])
+    key = (None, "positive_control", repeat)
+    return Task(key, measure_pair, (quick_names(plan.names), real, other, context))
+
+# %% ../../nbs/evaluation/draws.ipynb #b4d6102d
+def quick_repeats(plan: EvaluationPlan) -> range:
+    """Numbers of the further draws of the positive control; none without quick metrics.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> quick_repeats(prepare(aligned, EvaluationSettings(only=["mmd", "ks"], repeats=2)))
+    range(2, 16)
+    """
+    first = plan.settings.repeats
+    return range(first, QUICK_CONTROLS if quick_names(plan.names) else first)
 
 # %% ../../nbs/evaluation/draws.ipynb #12817b8b
 FEWEST_OF_LABEL = 30
@@ -270,6 +331,8 @@ def draw_tasks(plan: EvaluationPlan) -> Iterator[Task]:
     """
     for repeat in range(plan.settings.repeats):
         yield from draw_all_cells(plan, repeat).tasks()
+    for repeat in quick_repeats(plan):
+        yield quick_control(plan, repeat)
     for label, size in label_sizes(plan).items():
         for repeat in range(label_repeats(plan.settings)):
             yield from draw_label(plan, label, size, repeat).tasks()
@@ -297,6 +360,7 @@ def count_tasks(plan: EvaluationPlan) -> int:
     for_all += min(settings.repeats, NEGATIVE_CONTROL_DRAWS) * len(
         controls_needed(plan.names, has_labels)
     )
+    for_all += len(quick_repeats(plan))
     rounds = label_repeats(settings)
     for_label = 2 * rounds + min(rounds, NEGATIVE_CONTROL_DRAWS) * len(
         controls_needed(within, has_labels)

@@ -18,7 +18,11 @@ from .per_label import add_labels_alone, add_labels_among_all
 from .preparation import EvaluationPlan, TooFewCells, prepare
 from .results import Metric
 from .settings import EvaluationSettings
-from .summary import collect_results, summarise_metric
+from scgan_nb.evaluation.summary import (
+    add_control_intervals,
+    collect_results,
+    summarise_metric,
+)
 
 # %% auto #0
 __all__ = ['compute_metrics', 'evaluate_plan', 'compute_metrics_of']
@@ -138,6 +142,7 @@ def evaluate_plan(plan: EvaluationPlan, controls: dict | None = None) -> dict[st
     }
     results = collect_results(measured, None, settings.repeats)
     found = {name: summarise_metric(name, plan, results) for name in settings.metric_names}
+    add_control_intervals(found, results)
     add_labels_among_all(found, results, plan.label_order)
     add_labels_alone(found, measured, plan)
     add_details(found, results, plan)

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .results import Metric
+from .detectors import smallest_difference
+from .results import Metric, worst_value
 
 # %% auto #0
-__all__ = ['QUESTIONS', 'NO_FAULT', 'strict_score', 'headline', 'weakest_metric', 'main_fault']
+__all__ = ['QUESTIONS', 'NO_FAULT', 'strict_score', 'share_of_limit', 'headline', 'weakest_metric', 'main_fault',
+           'unseen_difference']
 
 # %% ../../nbs/evaluation/headline.ipynb #a46f6d63
 QUESTIONS = {
@@ -50,11 +52,9 @@ def _chance(metric: Metric) -> float:
     return max(abs(end - metric.positive_control) for end in ends)
 
 
-def _worst_value(metric: Metric) -> float:
-    "The value that has a strict score of 0."
-    if "auroc" in metric.name:
-        return 1.0
-    return 0.0 if metric.name == "precision" else metric.negative_control
+def _allowed(metric: Metric) -> float:
+    "Distance from the ideal that costs nothing."
+    return metric.error(metric.positive_control) + _chance(metric)
 
 
 def strict_score(metric: Metric) -> float | None:
@@ -77,12 +77,32 @@ def strict_score(metric: Metric) -> float | None:
     """
     if metric.score is None or metric.details.get("by_construction"):
         return None
-    allowed = metric.error(metric.positive_control) + _chance(metric)
-    worst = metric.error(_worst_value(metric))
+    allowed, worst = _allowed(metric), metric.error(worst_value(metric))
     if worst <= allowed:
         return None
     loss = (metric.error(metric.value) - allowed) / (worst - allowed)
     return float(1 - np.sqrt(np.clip(loss, 0, 1)))
+
+# %% ../../nbs/evaluation/headline.ipynb #aed85d9f
+def share_of_limit(metric: Metric) -> float:
+    """How much of what costs nothing is used up; above 1 it costs.
+
+    Parameters
+    ----------
+    metric : Metric
+        With a strict score.
+
+    Examples
+    --------
+    >>> share_of_limit(Metric("ks", 0.12, 0.1, 0.9, positive_control_high=0.14, repeats=3,
+    ...                       positive_control_low=0.06))
+    0.5
+    """
+    chance = _chance(metric)
+    beyond = metric.error(metric.value) - metric.error(metric.positive_control)
+    if chance > 0:
+        return float(round(beyond / chance, 9))
+    return float(np.inf if beyond > 0 else 0)
 
 # %% ../../nbs/evaluation/headline.ipynb #a96b199d
 def headline(metrics: Mapping[str, Metric]) -> dict:
@@ -110,7 +130,7 @@ def headline(metrics: Mapping[str, Metric]) -> dict:
     by_question = {question: _scores(metrics, names) for question, names in QUESTIONS.items()}
     scores = {name: score for found in by_question.values() for name, score in found.items()}
     worst = {q: min(found, key=found.__getitem__) for q, found in by_question.items() if found}
-    weakest = min(scores, key=scores.__getitem__, default=None)
+    weakest = _weakest(metrics, scores)
     weights = {
         name: (name in worst.values()) / len(worst) / 2 + (name == weakest) / 2 for name in scores
     }
@@ -130,21 +150,29 @@ def _scores(metrics: Mapping[str, Metric], names: tuple) -> dict[str, float]:
     scores = {name: strict_score(metrics[name]) for name in names if name in metrics}
     return {name: score for name, score in scores.items() if score is not None}
 
+
+def _weakest(metrics: Mapping[str, Metric], scores: dict[str, float]) -> str | None:
+    "The lowest score; of equal ones that which is the nearest to its limit, or beyond it."
+    return min(scores, key=lambda k: (scores[k], -share_of_limit(metrics[k])), default=None)
+
 # %% ../../nbs/evaluation/headline.ipynb #2750d6e5
 NO_FAULT = 0.85  # a fiftieth of the way from real cells to the negative control
 
 
 def weakest_metric(metrics: Mapping[str, Metric]) -> str | None:
-    """The metric of the headline with the lowest strict score; None if none is below `NO_FAULT`.
+    """The metric with the lowest strict score; if all have 1, that which is nearest to its limit.
+
+    None only if no metric has a score.
 
     Examples
     --------
     >>> good = Metric("precision", 0.99, 0.98, 0.0, good="higher")
     >>> weakest_metric({"precision": good})
+    'precision'
     >>> weakest_metric({"precision": good, "lisi": Metric("lisi", 1.5, 1.9, 1.0, good="higher")})
     'lisi'
     """
-    return _lowest(headline(metrics)["scores"])
+    return _weakest(metrics, headline(metrics)["scores"])
 
 
 def _lowest(scores: dict[str, float]) -> str | None:
@@ -169,3 +197,19 @@ def main_fault(metrics: Mapping[str, Metric]) -> str | None:
     symptoms = QUESTIONS["apart"] + QUESTIONS["use"]
     specific = {name: x for name, x in scores.items() if name not in symptoms}
     return _lowest(specific) or _lowest(scores)
+
+# %% ../../nbs/evaluation/headline.ipynb #37018f28
+def unseen_difference(metrics: Mapping[str, Metric]) -> float | None:
+    """Differences of an AUROC from 0.5 up to this one are not charged; None if no n is known.
+
+    Examples
+    --------
+    >>> unseen_difference({"ks": Metric("ks", 0.1, 0.1, 0.9, n=200)}) == smallest_difference(200)
+    True
+    """
+    for name in ("strongest_auroc", "rf_auroc"):
+        metric = metrics.get(name)
+        if metric is not None and strict_score(metric) is not None and _chance(metric):
+            return _allowed(metric)
+    n = next((metric.n for metric in metrics.values() if metric.n), None)
+    return None if n is None else smallest_difference(n)

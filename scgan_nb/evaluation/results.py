@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # %% auto #0
-__all__ = ['interval', 'Metric', 'distance_from_ideal', 'like_real_cells']
+__all__ = ['interval', 'Metric', 'distance_from_ideal', 'worst_value', 'way_to_worst', 'like_real_cells']
 
 # %% ../../nbs/evaluation/results.ipynb #4184c688
 def interval(
@@ -57,7 +57,7 @@ class Metric:
     negative_control : the bad generator that `bad` describes
     low, high : 95 % prediction interval of the value for another draw
     good : "lower", "higher" or the ideal number
-    positive_control_low, positive_control_high : interval of the positive control
+    positive_control_low, positive_control_high : 99 % interval of the positive control
     by_label : label -> {value, low, high, n, and the controls}; None where not known
     details : more, in plain Python types
 
@@ -138,6 +138,34 @@ def _score(metric: Metric) -> float | None:
         return None
     best = metric.error(metric.positive_control)
     return float(np.clip((worst - metric.error(metric.value)) / (worst - best), 0, 1))
+
+# %% ../../nbs/evaluation/results.ipynb #ca9962bb
+def worst_value(metric: Metric) -> float | None:
+    """The value that has a strict score of 0; None if there is no negative control.
+
+    Examples
+    --------
+    >>> worst_value(Metric("ks", 0.1, 0.0, 0.6)), worst_value(Metric("rf_auroc", 0.6, 0.5, 0.9))
+    (0.6, 1.0)
+    """
+    if "auroc" in metric.name:
+        return 1.0
+    return 0.0 if metric.name == "precision" else metric.negative_control
+
+
+def way_to_worst(metric: Metric) -> float | None:
+    """Distance from the positive control to `worst_value`; None if it is not above 0.
+
+    Examples
+    --------
+    >>> way_to_worst(Metric("ks", 0.1, 0.05, 0.55))
+    0.5
+    """
+    worst = worst_value(metric)
+    if worst is None or metric.positive_control is None:
+        return None
+    way = metric.error(worst) - metric.error(metric.positive_control)
+    return way if way > 0 else None
 
 # %% ../../nbs/evaluation/results.ipynb #b9f4ca5d
 def like_real_cells(metric: Metric) -> bool:

@@ -10,13 +10,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .detectors import PANEL
 from .exclusions import missing_reason
 from .metric_table import METRICS, MetricSpec
+from scgan_nb.evaluation.moderation import (
+    VariancePrior,
+    area_prior,
+    fit_prior,
+    moderated_interval,
+)
 from .preparation import EvaluationPlan
-from .results import Metric, interval
+from .results import Metric, interval, way_to_worst
 
 # %% auto #0
-__all__ = ['DrawResults', 'collect_results', 'mean_of', 'summarise_metric', 'memorisation_metric']
+__all__ = ['CLASSIFIERS', 'DrawResults', 'collect_results', 'mean_of', 'summarise_metric', 'add_control_intervals',
+           'memorisation_metric']
 
 # %% ../../nbs/evaluation/summary.ipynb #24b3e761
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +35,19 @@ class DrawResults:
     ----------
     values, positive_controls, negative_controls : list of dict
         Negative controls that were not drawn are empty.
+    further_controls : list of dict
+        Of draws of the positive control alone, without metrics that take long.
     """
 
     values: list
     positive_controls: list
     negative_controls: list
+    further_controls: list = dataclasses.field(default_factory=list)
+
+    def controls_of(self, name: str) -> list[float]:
+        "The positive control of the metric `name` in all draws that measured it."
+        found = (x.get(name) for x in self.positive_controls + self.further_controls)
+        return [x for x in found if x is not None]
 
 
 def collect_results(measured: dict, label: str | None, repeats: int) -> DrawResults:
@@ -54,6 +70,11 @@ def collect_results(measured: dict, label: str | None, repeats: int) -> DrawResu
         [measured[label, "value", r] for r in range(repeats)],
         [measured[label, "positive_control", r] for r in range(repeats)],
         [_negative_control(measured, label, r) for r in range(repeats)],
+        [
+            result
+            for (of, kind, r), result in measured.items()
+            if (of, kind) == (label, "positive_control") and r >= repeats
+        ],
     )
 
 # %% ../../nbs/evaluation/summary.ipynb #2b0afc42
@@ -100,7 +121,7 @@ def _common_fields(plan: EvaluationPlan, spec: MetricSpec) -> dict:
 
 # %% ../../nbs/evaluation/summary.ipynb #33665967
 def summarise_metric(name: str, plan: EvaluationPlan, results: DrawResults) -> Metric:
-    """Value, controls and intervals of the metric `name`, or the reason why it has none.
+    """Value, controls and interval of the metric `name`, or the reason why it has none.
 
     Examples
     --------
@@ -125,19 +146,56 @@ def summarise_metric(name: str, plan: EvaluationPlan, results: DrawResults) -> M
     if name == "memorisation_share":
         return memorisation_metric(results, common)
     low, high = interval([x[name] for x in results.values], spec.bounds)
-    positive = interval([x[name] for x in results.positive_controls], spec.bounds)
+    controls = results.controls_of(name)
     negative = mean_of([x for x in results.negative_controls if name in x], name)
     return Metric(
         name,
         value=value,
-        positive_control=mean_of(results.positive_controls, name),
+        positive_control=float(np.mean(controls)) if controls else None,
         negative_control=1.0 if name == "library_size" else negative,
         low=low,
         high=high,
-        positive_control_low=positive[0],
-        positive_control_high=positive[1],
         **common,
     )
+
+# %% ../../nbs/evaluation/summary.ipynb #64795f44
+CLASSIFIERS = (*PANEL, "strongest_auroc")
+
+
+def _control_prior(results: DrawResults, units: dict[str, float | None]) -> VariancePrior:
+    "Prior of the variances of the positive controls of the metrics in `units`, in these units."
+    variances, freedom = [], []
+    for name, unit in units.items():
+        values = results.controls_of(name)
+        if unit is not None and len(values) > 1:
+            variances.append(np.var(values, ddof=1) / unit**2)
+            freedom.append(len(values) - 1)
+    return fit_prior(variances, freedom)
+
+
+def add_control_intervals(found: dict[str, Metric], results: DrawResults) -> None:
+    """Fill the intervals of the positive controls, in place, but for the memorisation share.
+
+    Examples
+    --------
+    >>> found = {"ks": Metric("ks", 0.1, 0.1, 0.6)}
+    >>> draws = [{"ks": x} for x in (0.09, 0.1, 0.11)]
+    >>> add_control_intervals(found, DrawResults(draws, draws, []))
+    >>> found["ks"].positive_control_low < 0.1 < found["ks"].positive_control_high
+    True
+    """
+    ways = {k: way_to_worst(m) for k, m in found.items() if k != "memorisation_share"}
+    shared = _control_prior(results, {k: x for k, x in ways.items() if k not in CLASSIFIERS})
+    for name, way in ways.items():
+        metric, values = found[name], results.controls_of(name)
+        if metric.value is None or not values:
+            continue
+        prior, unit = (VariancePrior(), 1.0) if way is None else (shared, way)
+        alone = name in CLASSIFIERS or (prior.freedom == 0 and "auroc" in name)
+        if alone and metric.n:
+            prior, unit = area_prior(metric.n), 1.0
+        ends = moderated_interval(values, prior, unit, METRICS[name].bounds)
+        metric.positive_control_low, metric.positive_control_high = ends
 
 # %% ../../nbs/evaluation/summary.ipynb #e6ef8899
 def memorisation_metric(results: DrawResults, common: dict) -> Metric:

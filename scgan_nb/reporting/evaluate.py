@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..evaluation.alignment import AlignedCells, align
+from ..evaluation.draws import QUICK_CONTROLS
 from ..evaluation.evaluate import compute_metrics
 from ..evaluation.protocols.runner import PROTOCOLS, run_protocol
 from ..evaluation.results import Metric
@@ -55,7 +56,7 @@ class EvaluationSettings:
     only : names of metrics; None for all.
     match_labels : draw generated cells in the real label mix, for cells that were ordered in
         another mix on purpose.
-    trees : of each random forest; None: 100 with `fast`, else 250.
+    trees : of each forest; None: 100 with `fast`, else 250.
     fit_on : "holdout" fits the space on a third of the held-out cells, set aside for it; "train"
         fits it on the training cells.
     n_jobs : processes; -1 for as many as there are cores. Numbers do not depend on it.
@@ -193,7 +194,9 @@ def _space_notes(aligned: AlignedCells, metrics: dict[str, Metric], method: dict
     draws = (
         f"Each number is the mean of {method['repeats']} draws. In each, held-out cells are drawn "
         "twice, none of them both times; one set is what cells are compared with, and the other is "
-        "the positive control."
+        "the positive control. Metrics that are quickly measured have at least "
+        f"{QUICK_CONTROLS} draws of it. What another draw of real cells would give in 99 of 100 "
+        "cases, by variances that metrics share, costs nothing."
     )
     return [
         f"The space (variable genes, principal components) was fitted on {fitted}; all others were "
@@ -235,7 +238,9 @@ def method_notes(aligned: AlignedCells, metrics: dict[str, Metric], method: dict
         mix = "in the label mix of the real cells."
     notes = aligned.notes + _space_notes(aligned, metrics, method)
     notes.append(f"Generated cells were drawn {mix}")
-    notes.append(f"A random forest has {method['trees']:,} trees.")
+    notes.append(
+        f"A forest (random on components, extra trees on genes) has {method['trees']:,} trees."
+    )
     notes += _counts_note(metrics)
     notes.append(_control_note(metrics))
     if aligned.labels_key:

@@ -14,15 +14,21 @@ from ..evaluation.results import Metric
 from .label_tables import label_entries, labels_too_small
 from .rendering import save_pair
 from .report_page import render_compact, render_report
-from .words import number, title_of, verdict
+from scgan_nb.reporting.words import (
+    nothing_differs,
+    number,
+    title_of,
+    verdict,
+    weakest_in_words,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import Image
 
 # %% auto #0
-__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'metric_frame', 'MetricTables', 'report_text', 'find_picture',
-           'report_values', 'Report']
+__all__ = ['REPORT_SCHEMA', 'metric_table', 'headline_terms', 'metric_frame', 'HeadlineNumbers', 'MetricTables', 'report_text',
+           'find_picture', 'report_values', 'Report']
 
 # %% ../../nbs/reporting/report.ipynb #391e429b
 def metric_table(metrics: dict[str, Metric]) -> str:
@@ -79,15 +85,9 @@ def metric_frame(metrics: dict[str, Metric]) -> pd.DataFrame:
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
-# %% ../../nbs/reporting/report.ipynb #0bfa73a3
-@dataclasses.dataclass(repr=False)
-class MetricTables:
-    """Metrics, and what can be derived from them.
-
-    Parameters
-    ----------
-    metrics : name -> `Metric`
-    """
+# %% ../../nbs/reporting/report.ipynb #8ccaf3c1
+class HeadlineNumbers:
+    """What the headline says of `metrics`."""
 
     metrics: dict[str, Metric]
 
@@ -98,8 +98,18 @@ class MetricTables:
 
     @property
     def weakest(self) -> str | None:
-        """The metric of the headline with the lowest strict score; None if none has a fault."""
+        """The metric with the lowest strict score, or nearest to its limit; None without any."""
         return weakest_metric(self.metrics)
+
+    @property
+    def weakest_words(self) -> str:
+        """The weakest metric in words, see `weakest_in_words`."""
+        return weakest_in_words(self.metrics)
+
+    @property
+    def nothing_differs(self) -> bool:
+        """Whether every metric is within what chance does to real cells."""
+        return nothing_differs(self.metrics)
 
     @property
     def weakest_link(self) -> float | None:
@@ -110,6 +120,18 @@ class MetricTables:
     def fault(self) -> str | None:
         """The metric that says best what is wrong, see `main_fault`."""
         return main_fault(self.metrics)
+
+# %% ../../nbs/reporting/report.ipynb #0bfa73a3
+@dataclasses.dataclass(repr=False)
+class MetricTables(HeadlineNumbers):
+    """Metrics, and what can be derived from them.
+
+    Parameters
+    ----------
+    metrics : name -> `Metric`
+    """
+
+    metrics: dict[str, Metric]
 
     @property
     def terms(self) -> dict[str, dict]:
@@ -133,9 +155,9 @@ class MetricTables:
 def report_text(report: Report) -> str:
     """A report as a text table: its headline, the sizes, and a line for each metric."""
     score = "not evaluated" if report.headline is None else f"{report.headline:.0f} of 100"
-    weakest = "" if report.weakest is None else f"weakest: {title_of(report.weakest)}"
-    if weakest:
-        weakest += f" ({report.weakest_link:.0f}); fault: {title_of(report.fault)}"
+    weakest = "" if report.weakest is None else f"weakest: {report.weakest_words}"
+    if report.fault is not None:
+        weakest += f"; fault: {title_of(report.fault)}"
     about = [weakest, report.about.get("sizes"), report.about.get("drawn")]
     head = [f"{report.title}: {score}", *about]
     return "\n".join([line for line in head if line] + [metric_table(report.metrics)])
@@ -157,7 +179,7 @@ def find_picture(pictures: list[dict], key: str) -> Image:
     return Image(found[key], width=700)
 
 # %% ../../nbs/reporting/report.ipynb #aa17e498
-REPORT_SCHEMA = 4
+REPORT_SCHEMA = 5
 
 
 def report_values(report: Report) -> dict:
@@ -168,6 +190,8 @@ def report_values(report: Report) -> dict:
         "headline": report.headline,
         "weakest_link": report.weakest_link,
         "weakest": report.weakest,
+        "weakest_words": report.weakest_words,
+        "nothing_differs": report.nothing_differs,
         "fault": report.fault,
         "questions": headline(report.metrics)["questions"],
         "terms": report.terms,

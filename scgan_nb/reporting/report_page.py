@@ -424,7 +424,7 @@ def _panel_sentence(metrics: dict[str, Metric]) -> str:
     worst = None if forest is None else forest.details.get("worst_label")
     if worst and worst["value"] > 0.5 + smallest_difference(worst["n"]):
         sentences.append(
-            f"Within labels, the forest on genes tells {worst['label']} best: "
+            f"Within labels, extra trees on genes tell {worst['label']} best: "
             f"{number(worst['value'])} (other real cells {number(worst['positive_control'])})."
         )
     return " ".join(sentences)
@@ -440,6 +440,7 @@ def headline_values(report: Report) -> dict:
     return {
         "headline": report.headline,
         "verdict": overall_verdict(report.headline),
+        "nothing_differs": report.nothing_differs and report.weakest_words,
         "weakest_link": found["weakest_link"],
         "weakest": None if report.weakest is None else _metric_words(report, report.weakest),
         "fault": fault_words(report),

@@ -6,12 +6,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from scgan_nb.evaluation.headline import (
+    headline,
+    share_of_limit,
+    unseen_difference,
+    weakest_metric,
+)
 from ..evaluation.results import Metric, like_real_cells
 
 # %% auto #0
 __all__ = ['SECTIONS', 'WORDS', 'ADVICE', 'VERDICTS', 'TOO_FEW', 'title_of', 'question_of', 'overall_verdict', 'verdict',
-           'number', 'direction', 'sample_and_space']
+           'number', 'direction', 'nothing_differs', 'weakest_in_words', 'sample_and_space']
 
 # %% ../../nbs/reporting/words.ipynb #4e9706f2
 SECTIONS = {
@@ -31,8 +38,8 @@ WORDS = {
         "Can a classifier tell generated cells from real ones? 0.5: it can only guess.",
     ),
     "rf_auroc_genes": (
-        "Forest on genes",
-        "Can a forest that sees every gene tell generated cells from real ones?",
+        "Extra trees on genes",
+        "Can extremely randomised trees that see every gene tell generated cells from real ones?",
     ),
     "hgb_auroc_genes": (
         "Boosted trees on genes",
@@ -47,8 +54,8 @@ WORDS = {
         "Can a network of 16 units on principal components tell them apart?",
     ),
     "rf_auroc_counts": (
-        "Forest on counts",
-        "Can a forest that sees the integer count of every gene tell them apart?",
+        "Extra trees on counts",
+        "Can extremely randomised trees that see the integer count of every gene tell them apart?",
     ),
     "hgb_auroc_counts": (
         "Boosted trees on counts",
@@ -306,6 +313,48 @@ def direction(m: Metric) -> str:
     '0.5'
     """
     return m.good if isinstance(m.good, str) else f"{m.good:g}"
+
+# %% ../../nbs/reporting/words.ipynb #2ad83b26
+def nothing_differs(metrics: Mapping[str, Metric]) -> bool:
+    """Whether every metric of the headline is within the interval of its positive control.
+
+    Examples
+    --------
+    >>> nothing_differs({"ks": Metric("ks", 0.1, 0.1, 0.9)})
+    True
+    """
+    return headline(metrics)["weakest_link"] == 100
+
+
+def weakest_in_words(metrics: Mapping[str, Metric]) -> str:
+    """The weakest metric of the headline in words; what could not be seen, if nothing differs.
+
+    Parameters
+    ----------
+    metrics : name -> `Metric`
+
+    Examples
+    --------
+    >>> weakest_in_words({"ks": Metric("ks", 0.3, 0.1, 0.9)})
+    'Per-gene KS, 0.300 (other real cells 0.100), strict score 50'
+    >>> weakest_in_words({"ks": Metric("ks", 0.1, 0.1, 0.9, n=200)})[:70]
+    'nothing differs by more than chance with 200 cells a side; nearest to '
+    """
+    name = weakest_metric(metrics)
+    if name is None:
+        return "no metric has a score"
+    m, scores = metrics[name], headline(metrics)["scores"]
+    values = f"{title_of(name)}, {number(m.value)} (other real cells {number(m.positive_control)})"
+    if not nothing_differs(metrics):
+        return f"{values}, strict score {100 * scores[name]:.0f}"
+    n = f"{m.n:,}" if m.n else "so many"
+    used = 100 * max(0.0, share_of_limit(m))
+    words = f"nothing differs by more than chance with {n} cells a side; nearest to its limit: "
+    words += f"{values}, {used:.0f} % of the way"
+    limit = unseen_difference(metrics)
+    if limit is None:
+        return words
+    return f"{words}; differences of an AUROC from 0.5 below {limit:.2f} cannot be seen with them"
 
 # %% ../../nbs/reporting/words.ipynb #7280287a
 _SPACE_WORDS = (

@@ -332,7 +332,7 @@ def add_measuring_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draws; more of them give narrower intervals (default: 5)",
     )
-    add("--trees", type=int, metavar="N", help="of a random forest (default: 250, with --fast 100)")
+    add("--trees", type=int, metavar="N", help="of a forest (default: 250, with --fast 100)")
     add(
         "--max-cells",
         type=int,
@@ -442,7 +442,7 @@ def evaluate(argv: list[str]) -> None:
     page = Path(given.out).expanduser() / "report.html"
     _save(report, page, {"headline score": report.headline})
     if report.weakest is not None:
-        log.info("weakest metric: %s", report.weakest)
+        log.info("weakest metric: %s: %s", report.weakest, report.weakest_words)
 
 # %% ../../nbs/workflow/cli.ipynb #1b2c0e6a
 def compare(argv: list[str]) -> None:
