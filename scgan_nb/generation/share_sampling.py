@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scgan_nb.models.density_ratio import DensityRatio
 
 # %% auto #0
-__all__ = ['CANDIDATES', 'compiled_shares', 'LargeSizes', 'draw_molecules', 'Choice', 'choice_among', 'sample_counts']
+__all__ = ['CANDIDATES', 'compiled_shares', 'draw_molecules', 'Choice', 'choice_among', 'sample_counts']
 
 # %% ../../nbs/generation/share_sampling.ipynb #f32608d1
 def compiled_shares(generator: ShareGenerator) -> Callable:
@@ -56,13 +56,6 @@ def compiled_shares(generator: ShareGenerator) -> Callable:
     return make
 
 # %% ../../nbs/generation/share_sampling.ipynb #4b3263c2
-class LargeSizes(NamedTuple):
-    """Frequencies [bins] and power of large clumps, see `large_clumps.draw_large_clumps`."""
-
-    frequencies: np.ndarray
-    power: float
-
-
 def _multinomial(shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Counts int64 [cells, genes] with sums `totals`, by `shares` that sum to about 1."""
     exact = shares.astype(np.float64)
@@ -71,14 +64,14 @@ def _multinomial(shares: np.ndarray, totals: np.ndarray, rng: np.random.Generato
 
 
 def _large_clumps(
-    shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator, sizes: LargeSizes
+    shares: np.ndarray, totals: np.ndarray, rng: np.random.Generator, frequencies: np.ndarray
 ) -> np.ndarray:
     """Counts int64 [cells, genes] in large clumps, at most half of the `totals` of each cell."""
     from scgan_nb.models.large_clumps import draw_large_clumps
 
     rates = (totals[:, None] * shares).astype(np.float32)
     uniform = rng.random(shares.shape, np.float32)
-    drawn = draw_large_clumps(rates, uniform, sizes.frequencies.astype(np.float32), sizes.power)
+    drawn = draw_large_clumps(rates, uniform, frequencies)
     large = drawn.numpy().astype(np.int64)
     return np.where(2 * large.sum(axis=1, keepdims=True) <= totals[:, None], large, 0)
 
@@ -88,7 +81,7 @@ def draw_molecules(
     totals: np.ndarray,
     rng: np.random.Generator,
     clumping: float = 0.0,
-    large: LargeSizes | None = None,
+    frequencies: np.ndarray | None = None,
 ) -> csr_matrix:
     """Counts with given sums.
 
@@ -98,7 +91,7 @@ def draw_molecules(
     totals : int64 [cells], counts of each cell.
     rng : random numbers.
     clumping : further counts in a clump of molecules on average, see `count_draws.draw_clumped`.
-    large : sizes of large clumps; None for none.
+    frequencies : of large clumps, float32 [bins], see `large_clumps.draw_large_clumps`.
 
     Returns
     -------
@@ -113,9 +106,9 @@ def draw_molecules(
     import scipy.sparse as sp
 
     totals = np.asarray(totals)
-    if large is not None and large.frequencies.any():
+    if frequencies is not None and frequencies.any():
         own = np.random.default_rng(rng.integers(2**63))
-        in_large = _large_clumps(shares, totals, own, large)
+        in_large = _large_clumps(shares, totals, own, frequencies)
         rest = draw_molecules(shares, totals - in_large.sum(axis=1), rng, clumping)
         return rest + sp.csr_matrix(in_large.astype(np.int32))
     if not clumping:
@@ -221,9 +214,7 @@ def _clump_sizes(generator: ShareGenerator) -> tuple:
     """The last two arguments of `draw_molecules` for a generator."""
     if not generator.clumps:
         return ()
-    large = generator.large_clumps
-    sizes = LargeSizes(large.frequencies.numpy(), large.power.numpy().item())
-    return generator.clumping.numpy().item(), sizes
+    return generator.clumping.numpy().item(), generator.large_clumps.frequencies.numpy()
 
 # %% ../../nbs/generation/share_sampling.ipynb #28c190e7
 def _chunks(plan: np.ndarray | int, depths: np.ndarray) -> Iterator[tuple]:

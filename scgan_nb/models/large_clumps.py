@@ -5,15 +5,13 @@
 # %% ../../nbs/models/large_clumps.ipynb #cbd773fd
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from .replicas import mean_of_replicas
 
 # %% auto #0
-__all__ = ['EDGES', 'LEAST_REST', 'COMPARISON_RATE', 'LEAST_VARIANCE', 'FIRST_POWER', 'POWERS', 'MOST_FREQUENT', 'QUIET',
-           'draw_large_clumps', 'without_large_clumps', 'LargeClumps']
+__all__ = ['EDGES', 'LEAST_REST', 'COMPARISON_RATE', 'MOST_FREQUENT', 'LEAST_EXPECTED', 'QUIET', 'draw_large_clumps',
+           'share_of_the_rest', 'LargeClumps']
 
 # %% ../../nbs/models/large_clumps.ipynb #80de08fb
 EDGES = (8, 16, 24, 32, 40, 48, 56, 64, 128)
@@ -25,17 +23,14 @@ def _bins() -> tuple[tf.Tensor, tf.Tensor]:
     return edges[:-1], edges[1:] - edges[:-1]
 
 
-def draw_large_clumps(
-    rates: tf.Tensor, uniform: tf.Tensor, frequencies: tf.Tensor, power: float | tf.Tensor
-) -> tf.Tensor:
+def draw_large_clumps(rates: tf.Tensor, uniform: tf.Tensor, frequencies: tf.Tensor) -> tf.Tensor:
     """Counts in large clumps.
 
     Parameters
     ----------
     rates : expected counts, float32 [cells, genes].
     uniform : uniform numbers from 0 to 1, float32 [cells, genes].
-    frequencies : large clumps of each bin of `EDGES` at an expected count of 1, float32 [bins].
-    power : of the expected count, to which the probability of a large clump is proportional.
+    frequencies : large clumps of each bin of `EDGES` for each expected molecule, float32 [bins].
 
     Returns
     -------
@@ -45,11 +40,11 @@ def draw_large_clumps(
     --------
     >>> frequencies = tf.constant([0.0, 0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0])  # 24 to 31 counts
     >>> uniform = tf.constant([[0.5, 0.0, 0.009]])
-    >>> draw_large_clumps(tf.ones([1, 3]), uniform, frequencies, 0.7).numpy()
+    >>> draw_large_clumps(tf.ones([1, 3]), uniform, frequencies).numpy()
     array([[ 0., 24., 31.]], dtype=float32)
     """
     total = tf.reduce_sum(frequencies)
-    chance = tf.minimum(total * rates**power, 1.0)
+    chance = tf.minimum(total * rates, 1.0)
     hit = tf.where(uniform < chance)
     place = total * tf.gather_nd(uniform, hit) / tf.gather_nd(chance, hit)
     ends = tf.cumsum(frequencies)
@@ -64,90 +59,45 @@ def draw_large_clumps(
 LEAST_REST = 0.5
 
 
-def without_large_clumps(
-    rates: tf.Tensor, frequencies: tf.Tensor, power: float | tf.Tensor
-) -> tf.Tensor:
-    """Expected counts that are not in large clumps.
+def share_of_the_rest(frequencies: tf.Tensor) -> tf.Tensor:
+    """Share of molecules that are not in large clumps, float32 scalar, at least `LEAST_REST`.
 
     Parameters
     ----------
-    rates : expected counts of all molecules, float32 [cells, genes].
-    frequencies, power : see `draw_large_clumps`.
-
-    Returns
-    -------
-    float32 [cells, genes]: `rates` times a number for each cell, at least `LEAST_REST`. The
-    derivative takes this number as a constant.
+    frequencies : see `draw_large_clumps`.
 
     Examples
     --------
     >>> frequencies = tf.constant([0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])  # 8 to 15 counts
-    >>> without_large_clumps(tf.ones([1, 4]), frequencies, 0.7).numpy().round(3).tolist()
-    [[0.8849999904632568, 0.8849999904632568, 0.8849999904632568, 0.8849999904632568]]
+    >>> round(float(share_of_the_rest(frequencies)), 3)
+    0.885
     """
     first, width = _bins()
-    of_a_gene = tf.reduce_sum(frequencies * (first + 0.5 * (width - 1.0)))
-    in_clumps = of_a_gene * tf.reduce_sum(rates**power, axis=1, keepdims=True)
-    rest = 1.0 - in_clumps / tf.maximum(tf.reduce_sum(rates, axis=1, keepdims=True), 1e-6)
-    return rates * tf.stop_gradient(tf.maximum(rest, LEAST_REST))
+    in_clumps = tf.reduce_sum(frequencies * (first + 0.5 * (width - 1.0)))
+    return tf.maximum(1.0 - in_clumps, LEAST_REST)
 
 # %% ../../nbs/models/large_clumps.ipynb #c05a1d88
-class _LargeValues(NamedTuple):
-    """Large values of the cells of a batch, in genes that are quiet for their bin."""
-
-    by_bin: tf.Tensor  # numbers a cell, [bins]
-    logs: tf.Tensor  # sums a cell of the logarithms of the shares of their genes, and of the
-    squares: tf.Tensor  # squares of these logarithms
-
-    @property
-    def number(self) -> tf.Tensor:
-        return tf.maximum(tf.reduce_sum(self.by_bin), 1e-6)
-
-    @property
-    def mean_log(self) -> tf.Tensor:
-        return self.logs / self.number
+COMPARISON_RATE, MOST_FREQUENT = 0.01, 0.02
+LEAST_EXPECTED, QUIET = 0.75, 6.0
 
 
-def _large_values(counts: tf.Tensor, quiet: tf.Tensor, shares: tf.Tensor) -> _LargeValues:
-    """Large values among counts [cells, genes]; `quiet` [bins, genes] holds 1 for quiet genes."""
+def _values_by_bin(counts: tf.Tensor, compared: tf.Tensor) -> tf.Tensor:
+    """Values of a cell in each bin, float32 [bins], in genes with 1 in `compared` [bins, genes]."""
     large = tf.where((counts >= EDGES[0]) & (counts < EDGES[-1]))
     bins = tf.searchsorted(_bins()[0], tf.gather_nd(counts, large), side="right") - 1
     genes = tf.cast(large[:, 1], tf.int32)
-    counted = tf.gather_nd(quiet, tf.stack([bins, genes], axis=1))
-    counted /= tf.cast(tf.shape(counts)[0], tf.float32)
-    logs = tf.math.log(tf.maximum(tf.gather(shares, genes), 1e-12))
-    by_bin = tf.math.unsorted_segment_sum(counted, bins, len(EDGES) - 1)
-    return _LargeValues(by_bin, *(tf.reduce_sum(counted * logs**n) for n in (1, 2)))
-
-# %% ../../nbs/models/large_clumps.ipynb #7900c378
-COMPARISON_RATE, LEAST_VARIANCE = 0.01, 0.5
-
-
-def _frequency_steps(real: _LargeValues, generated: _LargeValues, expected: tf.Tensor) -> tf.Tensor:
-    """Steps of the frequencies [bins]; `expected` [bins] large values a cell at frequency 1."""
-    return COMPARISON_RATE * (real.by_bin - generated.by_bin) / tf.maximum(expected, 1e-3)
-
-
-def _power_step(real: _LargeValues, generated: _LargeValues) -> tf.Tensor:
-    """Step of the power; 0 where a batch has no large values."""
-    both = _LargeValues(*(a + b for a, b in zip(real, generated, strict=True)))
-    variance = both.squares / both.number - both.mean_log**2
-    step = (real.mean_log - generated.mean_log) / tf.maximum(variance, LEAST_VARIANCE)
-    is_known = (real.logs < 0.0) & (generated.logs < 0.0)
-    return tf.where(is_known, COMPARISON_RATE * step, 0.0)
+    counted = tf.gather_nd(compared, tf.stack([bins, genes], axis=1))
+    values = tf.math.unsorted_segment_sum(counted, bins, len(EDGES) - 1)
+    return values / tf.cast(tf.shape(counts)[0], tf.float32)
 
 # %% ../../nbs/models/large_clumps.ipynb #68ef3e25
-FIRST_POWER, POWERS, MOST_FREQUENT, QUIET = 0.8, (0.4, 1.2), 0.02, 8.0
-
-
 class LargeClumps(tf.Module):
-    """Frequencies of large clumps and their power, found by comparison with real cells."""
+    """Frequencies of large clumps, found by comparison with real cells."""
 
     def __init__(self):
         super().__init__()
         zeros = tf.zeros([len(EDGES) - 1])
         self.frequencies = tf.Variable(zeros, trainable=False, name="frequencies")
-        self.power = tf.Variable(FIRST_POWER, trainable=False, name="power")
 
     def draw(self, rates: tf.Tensor, pair: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Expected counts that are left, and counts in large clumps; both [cells, genes].
@@ -158,9 +108,8 @@ class LargeClumps(tf.Module):
         pair : seed pair [2], see `losses.key`.
         """
         uniform = tf.random.stateless_uniform(tf.shape(rates), tf.random.fold_in(pair, 4))
-        sizes = self.frequencies, self.power
-        large = draw_large_clumps(tf.stop_gradient(rates), uniform, *sizes)
-        return without_large_clumps(rates, *sizes), large
+        large = draw_large_clumps(tf.stop_gradient(rates), uniform, self.frequencies)
+        return rates * share_of_the_rest(self.frequencies), large
 
     def follow(self, real: tf.Tensor, generated: tf.Tensor) -> None:
         """Move towards the large values of real cells.
@@ -169,16 +118,11 @@ class LargeClumps(tf.Module):
         ----------
         real, generated : counts float32 [cells, genes], with the same labels and library sizes.
         """
-        depths = tf.reduce_sum(real, axis=1)
-        both = tf.reduce_mean(real + generated, axis=0)
-        means = tf.reduce_mean(depths), tf.reduce_mean(depths**self.power), both
-        depth, of_power, profile = mean_of_replicas(means)
-        shares = profile / tf.maximum(tf.reduce_sum(profile), 1e-6)
-        quiet = tf.cast(depth * shares < _bins()[0][:, None] / QUIET, tf.float32)
-        found = [_large_values(x, quiet, shares) for x in (real, generated)]
-        found = mean_of_replicas(found)
-        expected = of_power * tf.linalg.matvec(quiet, shares**self.power)
-        frequencies = self.frequencies + _frequency_steps(*found, expected)
-        power = self.power + _power_step(*found)
-        self.frequencies.assign(tf.clip_by_value(frequencies, 0.0, MOST_FREQUENT))
-        self.power.assign(tf.clip_by_value(power, *POWERS))
+        expected = mean_of_replicas(tf.reduce_mean(0.5 * (real + generated), axis=0))
+        most = _bins()[0][:, None] / QUIET
+        compared = tf.cast((expected >= LEAST_EXPECTED) & (expected < most), tf.float32)
+        more = _values_by_bin(real, compared) - _values_by_bin(generated, compared)
+        in_bin = tf.linalg.matvec(compared, expected)
+        steps = COMPARISON_RATE * mean_of_replicas(more) / tf.maximum(in_bin, LEAST_EXPECTED)
+        moved = self.frequencies + steps
+        self.frequencies.assign(tf.clip_by_value(moved, 0.0, MOST_FREQUENT))
