@@ -212,9 +212,10 @@ class _Draws:
 # %% ../../nbs/generation/share_sampling.ipynb #3f4bb152
 def _clump_sizes(generator: ShareGenerator) -> tuple:
     """The last two arguments of `draw_molecules` for a generator."""
-    if not generator.clumps:
+    clumps, large = generator.clumps, generator.large_clumps
+    if clumps is None or large is None:
         return ()
-    return generator.clumping.numpy().item(), generator.large_clumps.frequencies.numpy()
+    return clumps.clumping.numpy().item(), large.frequencies.numpy()
 
 # %% ../../nbs/generation/share_sampling.ipynb #28c190e7
 def _chunks(plan: np.ndarray | int, depths: np.ndarray) -> Iterator[tuple]:

@@ -70,11 +70,40 @@ class Clumps(tf.Module):
         moved = self.clumping + CLUMPING_RATE * error
         self.clumping.assign(tf.clip_by_value(moved, 0.0, MOST_CLUMPING))
 
-# %% ../../nbs/models/count_networks.ipynb #0f74e6e1
+# %% ../../nbs/models/count_networks.ipynb #6dd7a5d1
 MOMENTS_DECAY = 0.99
 
 
-class _ShareLayers(Network):
+class _ClumpingNetwork(Network):
+    """A network that makes counts, and may draw them in clumps of sizes found by comparison."""
+
+    clumps: Clumps | None = None
+    large_clumps: LargeClumps | None = None
+
+    def add_clumps(self) -> None:
+        """Let molecules come in clumps."""
+        self.clumps, self.large_clumps = Clumps(), LargeClumps()
+        self.named_layers |= {"clumps": [self.clumps], "large_clumps": [self.large_clumps]}
+
+    @property
+    def clumping(self) -> tf.Variable | None:
+        """Further counts in a clump of molecules on average; None for Poisson counts."""
+        return self.clumps.clumping if self.clumps else None
+
+    @property
+    def found_by_comparison(self) -> tuple[Clumps | LargeClumps, ...]:
+        """What is found by comparing real and generated counts, see `Clumps.follow`."""
+        parts = self.clumps, self.large_clumps
+        return tuple(part for part in parts if part is not None)
+
+    @property
+    def averaged_variables(self) -> list[tf.Variable]:
+        """Variables of which a generator with averaged weights has the averages."""
+        found = [v for part in self.found_by_comparison for v in part.variables]
+        return [*self.trainable_by_name().values(), *found]
+
+# %% ../../nbs/models/count_networks.ipynb #0f74e6e1
+class _ShareLayers(_ClumpingNetwork):
     """The layers of a `ShareGenerator`, with its parameters."""
 
     makes_counts = True
@@ -101,21 +130,8 @@ class _ShareLayers(Network):
         self.depth_scale = DepthScale()
         names = generator_names(self.body, self.output)
         self.named_layers = names | {"depths": [self.depth_scale]}
-        self.clumps = Clumps() if clumps else None
-        self.large_clumps = LargeClumps() if clumps else None
         if clumps:
-            self.named_layers["clumps"] = [self.clumps]
-            self.named_layers["large_clumps"] = [self.large_clumps]
-
-    @property
-    def clumping(self) -> tf.Variable | None:
-        """Further counts in a clump of molecules on average; None for Poisson counts."""
-        return self.clumps.clumping if self.clumps else None
-
-    @property
-    def found_by_comparison(self) -> tuple[Clumps | LargeClumps, ...]:
-        """What is found by comparing real and generated counts, see `Clumps.follow`."""
-        return (self.clumps, self.large_clumps) if self.clumps else ()
+            self.add_clumps()
 
     def start_covariates(self, first_row: int) -> None:
         """Begin covariates, rows `first_row` and below in the tables of the norms, at zero."""

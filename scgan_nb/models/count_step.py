@@ -76,15 +76,9 @@ class CountGAN(WGAN):
         """Move the averaged weights towards the present ones, and follow their moments."""
         t = tf.cast(self.generator_optimizer.updates, tf.float32)
         decay = tf.minimum(self.averaging, (1.0 + t) / (10.0 + t))
-        means = self.averaged.trainable_by_name().values()
-        weights = self.generator.trainable_by_name().values()
-        for mean, weight in zip(means, weights, strict=True):
-            mean.assign(decay * mean + (1.0 - decay) * weight)
-        found = self.averaged.found_by_comparison, self.generator.found_by_comparison
-        for mean_of, present in zip(*found, strict=True):
-            for mean, value in zip(mean_of.variables, present.variables, strict=True):
-                mean.assign(decay * mean + (1.0 - decay) * value)
-
+        both = self.averaged.averaged_variables, self.generator.averaged_variables
+        for mean, present in zip(*both, strict=True):
+            mean.assign(decay * mean + (1.0 - decay) * present)
         self.averaged.hidden_of(z, labels, depths, training=True, follow=True)
 
 # %% ../../nbs/models/count_step.ipynb #8a7e9a8c
