@@ -417,6 +417,11 @@ case(
     notes=("annotations",),
 )
 case(
+    "genes of Drosophila that are words",
+    text("t.csv", frame().rename(columns={GENES[0]: "run", GENES[1]: "Rep"}).to_csv()),
+    genes=["run", "Rep", *GENES[2:]],
+)
+case(
     "age as a row",
     text("t.csv", frame().assign(age=[61, 61, 55, 55, 40]).T.to_csv()),
     obs=("age",),

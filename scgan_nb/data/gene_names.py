@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # %% auto #0
-__all__ = ['ANNOTATION', 'genes_by_type', 'kind_of_name', 'changed_names', 'names_by_r', 'with_symbols', 'keep_genes']
+__all__ = ['genes_by_type', 'kind_of_name', 'annotations_among', 'changed_names', 'names_by_r', 'with_symbols', 'keep_genes']
 
 # %% ../../nbs/data/gene_names.ipynb #9b37078b
 _TYPE_COLUMNS = ("feature_types", "feature_type", "modality")
@@ -151,7 +151,8 @@ _KINDS = {
     "peaks": re.compile(_PEAKS),
     "annotations of cells": re.compile(_ANNOTATIONS, re.IGNORECASE),
 }
-ANNOTATION = _KINDS["annotations of cells"]
+_ANNOTATION = "annotations of cells"
+_ALSO_GENES = re.compile(r"run|rep|race", re.IGNORECASE)
 
 
 def kind_of_name(name: str) -> str | None:
@@ -163,6 +164,20 @@ def kind_of_name(name: str) -> str | None:
     ('annotations of cells', None)
     """
     return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(name)), None)
+
+
+def annotations_among(names: Sequence[str]) -> set[str]:
+    """The names that are annotations of cells.
+
+    Words that are genes as well are annotations only beside other annotations.
+
+    Examples
+    --------
+    >>> annotations_among(["run", "eve"]), sorted(annotations_among(["run", "donor_id", "eve"]))
+    (set(), ['donor_id', 'run'])
+    """
+    found = {name for name in names if _KINDS[_ANNOTATION].fullmatch(name)}
+    return set() if all(map(_ALSO_GENES.fullmatch, found)) else found
 
 # %% ../../nbs/data/gene_names.ipynb #03872328
 _MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|M[aä]r|Mai|Okt|Dez)[a-z]*\.?"
@@ -304,7 +319,12 @@ def keep_genes(adata: AnnData, source: Any) -> AnnData:
     """
     is_gene = genes_by_type(adata.var, source)
     column = _types_column(adata.var)
+    annotations = annotations_among(adata.var_names)
     kinds = [kind_of_name(name) for name in adata.var_names]
+    kinds = [
+        None if kind == _ANNOTATION and name not in annotations else kind
+        for name, kind in zip(adata.var_names, kinds, strict=True)
+    ]
     dropped = []
     for number, (name, kind) in enumerate(zip(adata.var_names, kinds, strict=True)):
         if kind is not None:
@@ -320,6 +340,6 @@ def keep_genes(adata: AnnData, source: Any) -> AnnData:
     _say_dropped(dropped, source)
     kept = adata[:, keep].copy()
     for name, kind in dropped:
-        if kind == "annotations of cells" and name not in kept.obs:
+        if kind == _ANNOTATION and name not in kept.obs:
             kept.obs[name] = to_csr(adata[:, name].X).toarray().ravel()
     return kept

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .file_checks import open_decompressed, text_encoding
-from .gene_names import ANNOTATION
+from .gene_names import annotations_among
 from scgan_nb.data.text_orientation import (
     CELL_WORDS,
     COUNT_WORDS,
@@ -227,9 +227,9 @@ _GENE_NOTES = re.compile(
 )
 
 
-def _is_note(name: str) -> bool:
-    "Whether a column is called as annotations of cells or genes are."
-    return any(kind.fullmatch(name) for kind in (ANNOTATION, _GENE_NOTES))
+def _notes_among(names: Sequence[str]) -> set[str]:
+    "The columns that are called as annotations of cells or genes are."
+    return annotations_among(names) | {name for name in names if _GENE_NOTES.fullmatch(name)}
 
 
 def _note_table(notes: dict[str, list[str]], names: list[str]) -> pd.DataFrame:
@@ -254,7 +254,8 @@ _STATISTIC = re.compile(
 def _refuse_statistics(path: Path, names: Sequence[str]) -> None:
     "Refuse a table whose columns are statistics of genes, or measures of one sample."
     found = [name for name in names if _STATISTIC.fullmatch(name)]
-    counts = [name for name in names if name in found or not _is_note(name)]
+    notes = _notes_among(names)
+    counts = [name for name in names if name in found or name not in notes]
     if len(found) > 1 or (found and len(found) == len(counts)):
         raise ReadError(
             f"{path} has the columns {', '.join(found)}: it is a table of statistics, or of one "
@@ -380,7 +381,8 @@ def _read_table(path: Path, start: TableStart, transpose: bool | None) -> AnnDat
     heading, *names = _column_names(path, start)
     _refuse_statistics(path, names)
     all_columns = dict(enumerate(names, start=1))
-    columns = {number: name for number, name in all_columns.items() if not _is_note(name)}
+    are_notes = _notes_among(names)
+    columns = {number: name for number, name in all_columns.items() if name not in are_notes}
     if not columns:
         raise ReadError(f"{path} has no columns of counts, only annotations such as {names[0]}")
     _require_numbers(path, columns, start.second)
