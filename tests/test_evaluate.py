@@ -280,7 +280,7 @@ def test_labels_in_the_order_of_another_mix(real):
     holdout = holdout[holdout.obs["cluster"].isin(kinds)]
     only = ["mmd", "energy", "label_share", "label_mix"]
     as_is, matched = (
-        evaluated(train[rows], holdout, only, n=100, repeats=8, match_labels=match)
+        evaluated(train[rows], holdout, only, n=100, repeats=16, match_labels=match)
         for match in (False, True)
     )
     assert all(is_alarm(as_is[k]) for k in ("label_share", "energy"))

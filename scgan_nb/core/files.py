@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,15 @@ def _remove(path: Path) -> None:
         for name in os.listdir(path):
             _remove(path / name)
         path.rmdir()
+
+
+def _remove_for_good(path: Path) -> None:
+    "Remove a file or a folder, even if threads of a library still write into it for a moment."
+    for _ in range(50):
+        _remove(path)
+        if not path.exists():
+            return
+        time.sleep(0.02)
 
 # %% ../../nbs/core/files.ipynb #8241ac77
 def _flush_to_disk(path: Path) -> None:
@@ -259,7 +269,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             _put_in_place(temporary, target)
         except BaseException as error:
             spare.close()
-            _remove(temporary)
+            _remove_for_good(temporary)
             if isinstance(error, OSError) and str(temporary) in str(error):
                 raise OSError(str(error).replace(str(temporary), str(target))) from error
             raise
