@@ -179,6 +179,15 @@ def annotations_among(names: Sequence[str]) -> set[str]:
     found = {name for name in names if _KINDS[_ANNOTATION].fullmatch(name)}
     return set() if all(map(_ALSO_GENES.fullmatch, found)) else found
 
+
+def _kinds_of_names(names: Sequence[str]) -> list[str | None]:
+    "The kind of each name of a file, see `kind_of_name` and `annotations_among`."
+    annotations, kinds = annotations_among(names), map(kind_of_name, names)
+    return [
+        None if kind == _ANNOTATION and name not in annotations else kind
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+
 # %% ../../nbs/data/gene_names.ipynb #03872328
 _MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|M[aä]r|Mai|Okt|Dez)[a-z]*\.?"
 _OTHER_MONTH = (
@@ -319,12 +328,7 @@ def keep_genes(adata: AnnData, source: Any) -> AnnData:
     """
     is_gene = genes_by_type(adata.var, source)
     column = _types_column(adata.var)
-    annotations = annotations_among(adata.var_names)
-    kinds = [kind_of_name(name) for name in adata.var_names]
-    kinds = [
-        None if kind == _ANNOTATION and name not in annotations else kind
-        for name, kind in zip(adata.var_names, kinds, strict=True)
-    ]
+    kinds = _kinds_of_names(list(adata.var_names))
     dropped = []
     for number, (name, kind) in enumerate(zip(adata.var_names, kinds, strict=True)):
         if kind is not None:
