@@ -270,6 +270,26 @@ def test_names_do_not_change_numbers(real):
         evaluated(ad.AnnData(cells.X, obs=cells.obs), holdout, only)
 
 
+def test_a_rare_label_without_cells(real):
+    """Its share lies within chance; that it has no cell at all does not, and the page names it."""
+    import scgan_nb
+    from scgan_nb.evaluation.headline import main_fault
+    from scgan_nb.reporting.report_page import fault_words
+
+    train, holdout = real
+    dropped = holdout.obs["cluster"].value_counts().loc[lambda sizes: sizes >= 60].index[-1]
+    cells = train[train.obs["cluster"] != dropped]
+    only = ["label_share", "missing_labels", "label_agreement"]
+    options = {"n": 300, "repeats": 3, "labels_key": "cluster", "pictures": False, "only": only}
+    clean, faulty = (
+        scgan_nb.evaluate(holdout, x, progress=False, **options) for x in (train, cells)
+    )
+    assert clean.metrics["missing_labels"].value == 0 and main_fault(clean.metrics) is None
+    assert not is_alarm(faulty.metrics["label_share"])
+    assert main_fault(faulty.metrics) == "missing_labels"
+    assert fault_words(faulty)["which"] == f"Missing: {dropped}."
+
+
 @pytest.mark.slow
 def test_labels_in_the_order_of_another_mix(real):
     """Few cells of the most common label: apart as they come, near real cells in the real mix."""

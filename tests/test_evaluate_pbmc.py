@@ -202,7 +202,7 @@ def _data_set(name):
 
 
 NAMED_BY = {
-    "label dropped": {"label_share", "label_mix", "coverage"},
+    "label dropped": {"missing_labels", "label_share", "label_mix", "coverage"},
     "gene silenced": {"worst_gene"},
     "depth doubled": {"library_size"},
     "variance halved": {"worst_gene", "gene_variance", "mean_variance"},

@@ -237,6 +237,16 @@ def confusion_details(results: DrawResults) -> dict:
     table = label_agreement(predicted, asked)["confusion"]
     return {"labels": list(table.index), "counts": table.values.tolist()}
 
+
+def _add_label_details(has_value: dict[str, Metric], plan: EvaluationPlan) -> None:
+    "Shares of labels, and labels that no generated cell has."
+    if "label_share" in has_value:
+        shares = label_share_details(plan.holdout.labels, plan.generated.labels)
+        has_value["label_share"].details |= shares
+    if "missing_labels" in has_value:
+        missing = set(plan.context.downstream_labels) - set(plan.generated.labels.tolist())
+        has_value["missing_labels"].details["labels"] = natsorted(missing)
+
 # %% ../../nbs/evaluation/details.ipynb #62f4f842
 def duplicate_details(plan: EvaluationPlan) -> dict:
     """Pairs of a generated cell and its original, nearest first.
@@ -331,9 +341,7 @@ def add_details(found: dict[str, Metric], results: DrawResults, plan: Evaluation
         has_value["strongest_auroc"].details |= strongest_details(results, plan.n)
     if "membership_auroc" in has_value:
         has_value["membership_auroc"].details |= donor_details(results)
-    if "label_share" in has_value:
-        shares = label_share_details(plan.holdout.labels, plan.generated.labels)
-        has_value["label_share"].details |= shares
+    _add_label_details(has_value, plan)
     if "label_agreement" in has_value:
         has_value["label_agreement"].details["confusion"] = confusion_details(results)
     for name, rows in _gene_details(has_value, plan).items():

@@ -5,7 +5,7 @@
 # %% ../../nbs/evaluation/downstream.ipynb #15486629
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['log_fold_changes', 'deming_slope', 'evaluated_labels', 'de_concordance', 'transfer', 'tstr', 'label_share']
+__all__ = ['log_fold_changes', 'deming_slope', 'evaluated_labels', 'de_concordance', 'transfer', 'tstr', 'label_share',
+           'missing_labels']
 
 # %% ../../nbs/evaluation/downstream.ipynb #b17761fb
 def log_fold_changes(
@@ -299,3 +300,24 @@ def label_share(real_labels: np.ndarray, generated_labels: np.ndarray) -> float:
     names = sorted(set(generated.tolist()) | set(real.tolist()))
     gaps = (abs((generated == name).mean() - (real == name).mean()) for name in names)
     return float(sum(gaps) / 2)
+
+# %% ../../nbs/evaluation/downstream.ipynb #aeab799c
+def missing_labels(labels: Sequence[str], generated_labels: ArrayLike) -> float:
+    """Share of `labels` that no generated cell has.
+
+    Parameters
+    ----------
+    labels : labels that should have cells, at least one.
+    generated_labels : str array [cells].
+
+    Returns
+    -------
+    0 is best, 1 means that all are missing.
+
+    Examples
+    --------
+    >>> missing_labels(["B", "T"], ["T", "T", "NK"])
+    0.5
+    """
+    made = set(np.asarray(generated_labels).astype(str).tolist())
+    return len(set(labels) - made) / len(set(labels))

@@ -67,7 +67,7 @@ def excluded_by_design(name: str, aligned: AlignedCells, match_labels: bool) -> 
     if name == "library_size" and (of_holdout is None or is_constant(of_holdout)):
         return "not evaluated: the held-out cells are normalised, their depths are not known"
     matched = match_labels and aligned.generated.labels is not None
-    if name in ("label_share", "label_mix") and matched:
+    if name in ("label_share", "missing_labels", "label_mix") and matched:
         return "not evaluated: the draws were given the real label mix"
     return ""
 

@@ -31,7 +31,7 @@ from scgan_nb.evaluation.distributions import (
     rf_roc,
     sliced_wasserstein,
 )
-from .downstream import de_concordance, label_share, transfer
+from .downstream import de_concordance, label_share, missing_labels, transfer
 from .membership import membership_metrics
 from scgan_nb.evaluation.metrics import (
     centroid,
@@ -252,12 +252,14 @@ def _label_metrics(
 def _downstream_metrics(
     names: Collection[str], real: CellSet, generated: CellSet, context: MeasurementContext
 ) -> dict:
-    "Differential expression and classifiers, with generated and with real cells."
+    "Missing labels; differential expression and classifiers, with generated and real cells."
     labels, seed = context.downstream_labels, context.seed
     if not labels or generated.labels is None:
         return {}
     found: dict = {}
     by_label: dict = {}
+    if "missing_labels" in names:
+        found["missing_labels"] = missing_labels(labels, generated.labels)
     if not {"de_correlation", "de_slope"}.isdisjoint(names):
         linear = real.logged.expm1(), generated.logged.expm1()
         de = de_concordance(linear[0], real.labels, linear[1], generated.labels, labels=labels)

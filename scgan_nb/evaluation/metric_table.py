@@ -120,6 +120,7 @@ def _downstream(good: str | float, space: str, bounds: tuple[float, float]) -> M
 
 _LABEL_METRICS = {
     "label_share": MetricSpec("lower", ONE_LABEL, "labels as given", _SHARE),
+    "missing_labels": MetricSpec("lower", ONE_LABEL, "labels as given", _SHARE, downstream=True),
     "label_mix": MetricSpec("lower", COLLAPSED, _BY_CLASSIFIER, _SHARE),
     "label_agreement": MetricSpec(
         "higher", PERMUTED_LABELS, _BY_CLASSIFIER, _SHARE, among_labels=True

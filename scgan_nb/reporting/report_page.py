@@ -357,14 +357,21 @@ def _gene_sentence(m: Metric) -> str:
     return f"Worst: {', '.join(words)}."
 
 
+def _label_sentence(m: Metric) -> str:
+    """The labels in the details of `missing_labels`."""
+    labels = m.details.get("labels", [])
+    return f"Missing: {', '.join(labels)}." if labels else ""
+
+
 def fault_words(report: Report) -> dict | None:
-    """The fault that explains most: a metric in words, genes, and what to do; None if none."""
+    """The fault that explains most: a metric, genes or labels, and what to do; None if none."""
     name = main_fault(report.metrics)
     if name is None:
         return None
     words = _metric_words(report, name)
-    genes = _gene_sentence(report.metrics[name])
-    return words | {"genes": genes, "advice": ADVICE[name]}
+    m = report.metrics[name]
+    which = _gene_sentence(m) or _label_sentence(m)
+    return words | {"which": which, "advice": ADVICE[name]}
 
 # %% ../../nbs/reporting/report_page.ipynb #49b6bff3
 def few_cells_sentence(report: Report) -> str:

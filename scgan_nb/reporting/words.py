@@ -141,6 +141,10 @@ WORDS |= {
 # %% ../../nbs/reporting/words.ipynb #0833a7d9
 WORDS |= {
     "label_share": ("Label shares", "Do the labels, as given, have the right shares?"),
+    "missing_labels": (
+        "Labels without a cell",
+        "Does each label, as given, have generated cells?",
+    ),
     "label_mix": (
         "Mix of labels",
         "Do the labels, as a classifier sees them, have the right shares?",
@@ -229,6 +233,7 @@ ADVICE = {
     "library_size": "look at the depths that were asked for; a constant factor is easy to mend",
     "correlation": "genes do not go together as they should: use more capacity, or train longer",
     **dict.fromkeys(("label_share", "label_mix", "label_agreement"), _LABELS),
+    "missing_labels": "ask for cells of these labels; check that both have the same label names",
     **dict.fromkeys(("de_correlation", "de_slope", "tstr", "trts"), _LABELS),
     **dict.fromkeys(("membership_auroc", "near_duplicate_share", "nndr"), _COPIES),
 }
