@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .results import interval
+
 # %% auto #0
 __all__ = ['FEWEST_VARIANCES', 'AREA_FREEDOM', 'LEVEL', 'VariancePrior', 'inverse_trigamma', 'fit_prior', 'area_prior',
            'moderated_interval']
@@ -154,12 +156,8 @@ def moderated_interval(
     >>> moderated_interval([0.5])
     (0.5, 0.5)
     """
-    from scipy.stats import t
-
     x = np.asarray(values, dtype=float)
-    if len(x) < 2:
-        return float(x[0]), float(x[0])
-    variance, freedom = _moderated(x.var(ddof=1) / unit**2, len(x) - 1, prior or VariancePrior())
-    factor = t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(1 + 1 / len(x))
-    half = factor * unit * math.sqrt(variance)
-    return float(max(bounds[0], x.mean() - half)), float(min(bounds[1], x.mean() + half))
+    if prior is None or len(x) < 2:
+        return interval(x, bounds, LEVEL)
+    variance, freedom = _moderated(x.var(ddof=1) / unit**2, len(x) - 1, prior)
+    return interval(x, bounds, LEVEL, (variance * unit**2, freedom))

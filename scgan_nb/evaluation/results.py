@@ -16,9 +16,12 @@ __all__ = ['interval', 'Metric', 'distance_from_ideal', 'worst_value', 'way_to_w
 
 # %% ../../nbs/evaluation/results.ipynb #4184c688
 def interval(
-    values: Sequence[float] | np.ndarray, bounds: tuple[float, float] = (-math.inf, math.inf)
+    values: Sequence[float] | np.ndarray,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    level: float = 0.95,
+    variance: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
-    """95 % prediction interval for one more value.
+    """Prediction interval for one more value.
 
     Parameters
     ----------
@@ -26,6 +29,10 @@ def interval(
         At least one value.
     bounds : (float, float)
         Smallest and largest possible value; the interval is cut there.
+    level : float
+        Probability that the next value lies in the interval.
+    variance : (float, float), optional
+        Variance of the values and its degrees of freedom; without it, that of the draws.
 
     Returns
     -------
@@ -44,7 +51,8 @@ def interval(
     x = np.asarray(values, dtype=float)
     if len(x) < 2:
         return float(x[0]), float(x[0])
-    half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) * math.sqrt(1 + 1 / len(x))
+    squared, freedom = variance or (x.var(ddof=1), len(x) - 1)
+    half = t.ppf((1 + level) / 2, freedom) * math.sqrt(squared * (1 + 1 / len(x)))
     return float(max(bounds[0], x.mean() - half)), float(min(bounds[1], x.mean() + half))
 
 # %% ../../nbs/evaluation/results.ipynb #b1894d48
