@@ -206,7 +206,8 @@ NAMED_BY = {
     "gene silenced": {"worst_gene"},
     "depth doubled": {"library_size"},
     "variance halved": {"worst_gene", "gene_variance", "mean_variance"},
-    "labels given away": {"label_share", "label_agreement"},
+    # a label whose cells all carry another one has no cell
+    "labels given away": {"missing_labels", "label_share", "label_agreement"},
     "copies": {"nndr", "near_duplicate_share", "membership_auroc"},
 }
 

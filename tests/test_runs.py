@@ -22,6 +22,7 @@ from scgan_nb.workflow.experiments import process, train
 
 SMALL = {
     "genes": 100,
+    "valid_cells": 150,
     "max_steps": 20,
     "summary_freq": 0,
     "latent_dim": 8,
@@ -310,6 +311,7 @@ def test_realism_at_small_size(tmp_path):
         out_dir=tmp_path / "realism",
         seeds=[1],
         genes=100,
+        test_cells=300,
         counts_steps=[3],
         paper_steps=[3],
         repeats=2,
