@@ -302,7 +302,7 @@ def test_speed_at_small_sizes(tmp_path):
     assert not any((tmp_path / "speed").glob("tmp*"))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_realism_at_small_size(tmp_path):
     """It trains, measures and writes a row for each arm. How good cells are is not tested."""
     out = papermill(
