@@ -1,7 +1,6 @@
 """JupyterLab in a real Chromium: the start page, and `train.ipynb` run, interrupted and run again.
 
-Needs Chromium (on PATH, or named by `SCGAN_NB_CHROMIUM`) and playwright's Python package, which is
-in no lock. `SCGAN_NB_SCREENSHOTS=FOLDER` keeps pictures of what was seen.
+`SCGAN_NB_SCREENSHOTS=FOLDER` keeps pictures of what was seen.
 """
 
 import os
@@ -16,9 +15,8 @@ from pathlib import Path
 import pytest
 
 import notebooks
+from screens import keep_picture
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("SCGAN_NB_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 SMALL = {
     "genes": 60,
     "max_steps": 400,
@@ -31,11 +29,6 @@ SMALL = {
 CELLS = "jupyterapp.shell.currentWidget.content.model.sharedModel.toJSON().cells"
 STATE = "jupyterapp.shell.currentWidget.sessionContext.kernelDisplayStatus"
 MILLISECONDS = 600_000  # for all cells of the notebook, on a busy machine
-
-pytestmark = [
-    pytest.mark.thorough,
-    pytest.mark.skipif(not CHROMIUM, reason="Chromium is missing"),
-]
 
 
 def project_copy(folder: Path) -> Path:
@@ -88,20 +81,10 @@ def address(tmp_path):
 
 
 @pytest.fixture
-def page():
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
-    with driver.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1300, "height": 900})
-        page.set_default_timeout(120_000)
-        yield page
-        browser.close()
-
-
-def keep_picture(page, name: str) -> None:
-    folder = os.environ.get("SCGAN_NB_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png")
+def page(browser):
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(120_000)
+    return page
 
 
 def choose(page, menu: str, entry: str) -> None:
@@ -133,7 +116,8 @@ def run_all(page) -> list[dict]:
     return code_cells(page)
 
 
-def test_run_interrupt_and_run_again(address, page):
+@pytest.mark.slow
+def test_run_interrupt_and_run_again(page, address):
     page.goto(address)
     start = page.locator(".jp-RenderedMarkdown h1", has_text="scgan_nb")
     start.wait_for()

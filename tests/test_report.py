@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+import screens
 from conftest import ROOT
 
 ENTRY = {
@@ -178,6 +179,13 @@ def test_page_is_self_contained_and_accessible(page):
     p = check_page(page / "report.html")
     sections = {"words", "numbers", "labels", "pictures", "copies", "protocols", "method"}
     assert len(p.all("img")) >= 6 and sections <= {h["id"] for h in p.all("h2")}
+
+
+@pytest.mark.slow
+def test_pages_fit_a_screen_in_a_browser(page, browser):
+    compared = ROOT / "papers" / "comparison" / "compare.html"
+    for path in (page / "report.html", compared):
+        assert screens.complaints(browser, path.as_uri(), path.stem) == []
 
 
 @pytest.mark.slow
