@@ -9,6 +9,10 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 # pictures that are in sight: others are loaded when a reader comes to them
 BROKEN = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+PAPER = 718  # px: A4 with margins of 10 mm
+CUT = f"""[...document.querySelectorAll('table, img, pre, svg')]
+    .filter(e => e.getBoundingClientRect().right > {PAPER} + 1)
+    .map(e => e.tagName.toLowerCase() + ' ' + e.className)"""
 
 
 def keep_picture(page, name: str, **how) -> None:
@@ -19,7 +23,7 @@ def keep_picture(page, name: str, **how) -> None:
 
 
 def complaints(browser, address: str, name: str) -> list[str]:
-    """What is wrong with a page: errors, missing pictures, content wider than the screen."""
+    """What is wrong with a page: errors, missing pictures, content wider than screen or paper."""
     found, backgrounds = [], set()
     for width in WIDTHS:
         for scheme in SCHEMES:
@@ -30,7 +34,8 @@ def complaints(browser, address: str, name: str) -> list[str]:
             said = []
             page.on("console", lambda m, to=said: m.type == "error" and to.append(m.text))
             page.on("pageerror", lambda error, to=said: to.append(str(error)))
-            page.goto(address, wait_until="load")
+            answer = page.goto(address, wait_until="load")
+            assert answer.ok, f"{answer.status} for {address}"
             page.wait_for_timeout(200)
             said += [f"missing picture {source}" for source in page.evaluate(BROKEN)]
             if page.evaluate(OVERFLOW) > 0:
@@ -39,6 +44,12 @@ def complaints(browser, address: str, name: str) -> list[str]:
             backgrounds.add((scheme, page.evaluate(BACKGROUND)))
             keep_picture(page, f"{name}_{width}_{scheme}")
             page.close()
+    page = browser.new_page(viewport={"width": PAPER, "height": 1040})
+    page.emulate_media(media="print")
+    page.goto(address, wait_until="load")
+    found += [f"{name}, on paper: {what} is cut off" for what in page.evaluate(CUT)]
+    keep_picture(page, f"{name}_paper", full_page=True)
+    page.close()
     if len({colour for _, colour in backgrounds}) < 2:
         found.append(f"{name}: light and dark have one background")
     return found

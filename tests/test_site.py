@@ -38,11 +38,7 @@ def test_navigation_has_the_texts():
 
 @pytest.mark.parametrize("path", SOURCES, ids=notebooks.name)
 def test_every_relative_link_leads_to_a_file(path):
-    folder = TOP if path.parent == TOP / "docs" else path.parent
-    dead = [
-        link.target for link in site_pages.links_of(path) if not (folder / link.target).exists()
-    ]
-    assert dead == []
+    assert [link.target for link in site_pages.links_of(path) if not link.path.exists()] == []
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=notebooks.name)
@@ -60,6 +56,10 @@ def test_links_become_pages():
     assert len(pieces) == 3 and pieces[1].startswith("`")
     match = re.search(site_pages.LINK, text)
     assert site_pages.page_link(match, TOP / "nbs") == "../data/readers.md"
+    match = re.search(site_pages.LINK, "[a](../docs/faq.md#there)")
+    assert site_pages.page_link(match, TOP / "nbs") == "../faq.md#there"
+    match = re.search(site_pages.LINK, "[a](../nbs/data)")
+    assert site_pages.page_link(match, TOP / "docs") == "nbs/data/index.md"
 
 
 def test_broken_links_of_a_site_are_named(tmp_path):
@@ -75,7 +75,7 @@ def test_broken_links_of_a_site_are_named(tmp_path):
 
 OFFLINE = r"(?i)no matching distribution|could not find a version|failed to establish|timed? ?out"
 LOOKED_AT = {
-    "start": "README.html",
+    "start": "index.html",
     "tutorial": "nbs/tutorials/your_own_data.html",
     "mathematics": "nbs/tutorials/mathematics.html",
     "chapter": "nbs/data/readers.html",
@@ -143,7 +143,7 @@ def test_pages_fit_a_screen_in_a_browser(address, browser):
 @pytest.mark.slow
 def test_search_finds_a_chapter(address, browser):
     page = browser.new_page(viewport={"width": 1200, "height": 900})
-    page.goto(f"{address}/README.html")
+    page.goto(f"{address}/index.html")
     page.keyboard.press("/")
     page.keyboard.type("library size")
     page.locator("a", has_text="ibrary").first.wait_for(timeout=20_000)

@@ -8,3 +8,6 @@ c.ServerApp.root_dir = str(Path(__file__).resolve().parents[2])
 c.LabApp.default_url = "/lab/tree/nbs/index.ipynb"
 if hasattr(os, "geteuid") and os.geteuid() == 0:  # the usual user of a container
     c.ServerApp.allow_root = True
+# no question about news, and no look for updates: the versions are those of the lock
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
