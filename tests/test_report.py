@@ -182,9 +182,8 @@ def test_page_is_self_contained_and_accessible(page):
 
 
 @pytest.mark.slow
-def test_pages_fit_a_screen_in_a_browser(page, browser):
-    compared = ROOT / "papers" / "comparison" / "compare.html"
-    for path in (page / "report.html", compared):
+def test_pages_fit_a_screen_in_a_browser(page, compared, browser):
+    for path in (page / "report.html", compared / "compare.html"):
         assert screens.complaints(browser, path.as_uri(), path.stem) == []
 
 
@@ -357,25 +356,31 @@ def test_arguments_in_the_old_order_are_exchanged(cells):
     assert list(both.reports) == ["generated", "more"]
 
 
-@pytest.mark.slow
-def test_compare_from_the_command_line(cells, tmp_path):
+@pytest.fixture(scope="module")
+def compared(cells, tmp_path_factory):
+    "The folder of a comparison made by the command, of generated cells and copies of real ones."
     folder, sets = cells
-    sets["train"][:150].write_h5ad(tmp_path / "copies.h5ad")
-    files = (folder / "generated.h5ad", tmp_path / "copies.h5ad")
+    place = tmp_path_factory.mktemp("compared")
+    sets["train"][:150].write_h5ad(place / "copies.h5ad")
+    files = (folder / "generated.h5ad", place / "copies.h5ad")
     real = ("--holdout", folder / "holdout.h5ad", "--train", folder / "train.h5ad")
     quick = ("--fast", "--repeats", 2, "--trees", 20)
-    assert command("compare", *files, *real, *quick, "--out", tmp_path / "out") == 0
-    names = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert names == ["compare.html", "compare.json"]
-    check_page(tmp_path / "out" / "compare.html")
+    assert command("compare", *files, *real, *quick, "--out", place / "out") == 0
+    return place / "out"
 
-    found = numbers_in(tmp_path / "out" / "compare.json")
+
+@pytest.mark.slow
+def test_compare_from_the_command_line(compared):
+    assert sorted(p.name for p in compared.iterdir()) == ["compare.html", "compare.json"]
+    check_page(compared / "compare.html")
+
+    found = numbers_in(compared / "compare.json")
     generators = found["generators"]
     assert set(found["headlines"]) == set(generators) == {"generated", "copies"}
     losses = {loss["metric"]: loss["to"] for loss in found["losses"]["copies"]}
     assert losses["near_duplicate_share"] == ["generated"]
     assert len({g["metrics"]["mmd"]["positive_control"] for g in generators.values()}) == 1
-    text = (tmp_path / "out" / "compare.html").read_text("utf-8")
+    text = (compared / "compare.html").read_text("utf-8")
     assert "Label agreement, label by label" in text
     shown = text.split("Coverage, label by label")[1].split("</table>")[0]
     for g in generators.values():
