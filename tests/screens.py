@@ -53,3 +53,14 @@ def complaints(browser, address: str, name: str) -> list[str]:
     if len({colour for _, colour in backgrounds}) < 2:
         found.append(f"{name}: light and dark have one background")
     return found
+
+
+def place_of_first_picture(browser, address: str) -> float:
+    """Where the first picture of a page begins on a desktop: 0 is the top, 1 the bottom."""
+    page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
+    page.goto(address, wait_until="load")
+    place = page.evaluate(
+        "document.images[0].getBoundingClientRect().top / document.documentElement.scrollHeight"
+    )
+    page.close()
+    return place

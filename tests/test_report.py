@@ -185,6 +185,7 @@ def test_page_is_self_contained_and_accessible(page):
 def test_pages_fit_a_screen_in_a_browser(page, compared, browser):
     for path in (page / "report.html", compared / "compare.html"):
         assert screens.complaints(browser, path.as_uri(), path.stem) == []
+        assert screens.place_of_first_picture(browser, path.as_uri()) < 1 / 3
 
 
 @pytest.mark.slow

@@ -147,7 +147,6 @@ def history_plot(history: dict | pd.DataFrame | Any) -> Figure:
     """
     return _all_panels(*_known_series(history))
 
-
 # %% ../../nbs/reporting/training_plots.ipynb #7c357ff6
 def curve_plot(
     history: dict | pd.DataFrame | Any,
@@ -177,4 +176,3 @@ def curve_plot(
     ax = axes_for(ax, 5.5, 2.5)
     _draw_panel(ax, columns, known, names, title)
     return ax
-
