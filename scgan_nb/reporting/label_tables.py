@@ -149,7 +149,7 @@ def label_rows(report: Report) -> tuple[list[str], list[str], list[dict]]:
         rows.append(row)
     return [title_of(name) for name in some], [title_of(name) for name in every], rows
 
-
+# %% ../../nbs/reporting/label_tables.ipynb #fca92d50
 def too_small_sentences(report: Report) -> list[str]:
     """Labels that some metrics cannot evaluate, and which metrics.
 

@@ -85,7 +85,7 @@ def _metric_rows(numbers: dict, names: list[str]) -> list[str]:
         rows.append(f"| {title_of(name)} | {' | '.join(shown)} | {m['verdict']} |")
     return rows
 
-
+# %% ../../nbs/workflow/model_cards.ipynb #33e22e6d
 def evaluation_section(report: Report | Mapping | str | Path | None) -> str:
     """The section of a card on the evaluation; says so where there is none.
 
@@ -107,7 +107,7 @@ def evaluation_section(report: Report | Mapping | str | Path | None) -> str:
     table = "\n".join([*head, *_metric_rows(numbers, list(dict.fromkeys(named)))])
     return (
         f"Headline score {numbers['headline']:.0f} of 100 (100: as good as other real cells; 0: as "
-        f"bad as a generator that is bad on purpose). {numbers['weakest_words']}"
+        f"bad as a generator that is bad on purpose). Weakest: {numbers['weakest_words']}."
         f"\n\n{sizes}\n\n{table}"
     )
 
@@ -151,7 +151,7 @@ cells = model.generate({asked})
 - The licence of the training data ({licence}) holds for what is made from them.
 """
 
-
+# %% ../../nbs/workflow/model_cards.ipynb #01b910a3
 def model_card(
     folder: str | Path,
     report: Report | Mapping | str | Path | None = None,

@@ -81,7 +81,7 @@ class ProtocolResult:
     controls: list
     about: dict
 
-
+# %% ../../../nbs/evaluation/protocols/common.ipynb #ba945053
 @dataclasses.dataclass(frozen=True)
 class Protocol:
     """Rules of one paper.
