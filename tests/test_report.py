@@ -189,6 +189,20 @@ def test_pages_fit_a_screen_in_a_browser(page, compared, browser):
 
 
 @pytest.mark.slow
+def test_names_of_copied_cells_fit_a_phone(cells, browser, tmp_path):
+    from scgan_nb.reporting.evaluate import evaluate
+
+    _, sets = cells
+    copied = sets["train"][:60].copy()
+    copied.obs_names = [f"{name}-of-the-first-donor" for name in copied.obs_names]
+    quick = {"only": ["mmd", "near_duplicate_share", "nndr"], "repeats": 2, **QUIET}
+    found = evaluate(sets["holdout"], copied, train=sets["train"], **quick)
+    path = found.save(tmp_path / "copies.html")
+    assert "Nearest pairs" in path.read_text("utf-8")
+    assert screens.complaints(browser, path.as_uri(), "copies") == []
+
+
+@pytest.mark.slow
 def test_the_headline_is_the_weighted_mean_of_the_scores(page):
     found = numbers_in(page / "report.json")
     terms = found["terms"]
