@@ -1,4 +1,7 @@
-"""JupyterLab by `ci/env jupyter lab`: the whole project, opened on the list of its notebooks."""
+"""JupyterLab by `ci/env jupyter lab`: the whole project, opened on the list of its notebooks.
+
+`labconfig/` beside this file turns off the question about news and the look for updates.
+"""
 
 import os
 from pathlib import Path
@@ -8,6 +11,3 @@ c.ServerApp.root_dir = str(Path(__file__).resolve().parents[2])
 c.LabApp.default_url = "/lab/tree/nbs/index.ipynb"
 if hasattr(os, "geteuid") and os.geteuid() == 0:  # the usual user of a container
     c.ServerApp.allow_root = True
-# no question about news, and no look for updates: the versions are those of the lock
-c.LabApp.news_url = None
-c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
