@@ -66,6 +66,7 @@ def all_labels(*cells: Cells | None) -> list[str]:
     Examples
     --------
     >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.spaces import as_cells
     >>> real, generated = (as_cells(c, "cell_type") for c in split_example(60, 60))
     >>> all_labels(real, generated, None)[:1]
     ['CD4 T cells']
