@@ -7,6 +7,7 @@ becomes MathML, which browsers show without a script.
 """
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -18,6 +19,7 @@ from urllib.parse import unquote
 import notebooks
 
 TOP = notebooks.TOP
+DOCS = TOP / "docs"
 INDEX = TOP / "nbs" / "index.ipynb"
 TEXTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "papers/README.md")
 TEXTS += ("papers/comparison/README.md",)
@@ -68,13 +70,20 @@ def links_of(path: Path) -> list[Link]:
     return [Link(path, match[1]) for piece in pieces for match in LINK.finditer(piece)]
 
 
+def place_on_site(path: Path) -> Path:
+    """Where a file of the project stands on the site: those of `docs` at the top."""
+    path = Path(os.path.normpath(path))
+    return TOP / path.relative_to(DOCS) if path.is_relative_to(DOCS) else path
+
+
 def page_link(match: re.Match, folder: Path) -> str:
     """A link between files as a link between pages."""
-    target, anchor = match[1], match[2] or ""
+    to, anchor = folder / match[1], match[2] or ""
+    target = Path(os.path.relpath(place_on_site(to), place_on_site(folder))).as_posix()
     if target.endswith(".ipynb"):
         return target.removesuffix(".ipynb") + ".md" + anchor
-    if (folder / target).is_dir():
-        return f"{target.rstrip('/')}/index.md"
+    if to.is_dir():
+        return f"{target}/index.md"
     return target + anchor
 
 
@@ -302,14 +311,14 @@ def write_site_source(folder: Path) -> int:
             put(docs, (name.parent / picture).as_posix(), data)
     for name in TEXTS:
         put(docs, name, page_text(markdown_of(TOP / name), (TOP / name).parent))
-    for path in sorted((TOP / "docs").glob("*.md")):
-        put(docs, path.name, page_text(markdown_of(path), TOP))  # they stand at the top
+    for path in sorted(DOCS.glob("*.md")):
+        put(docs, place_on_site(path).name, page_text(markdown_of(path), DOCS))
     for name, text in (folder_pages() | api_pages()).items():
         put(docs, name, text)
     for name in OTHER_FILES:
         put(docs, name, (TOP / name).read_bytes())
-    shutil.copytree(TOP / "docs" / "style", docs / "style")
-    settings = {"INHERIT": str(TOP / "docs" / "mkdocs.yml"), "nav": navigation()}
+    shutil.copytree(DOCS / "style", docs / "style")
+    settings = {"INHERIT": str(DOCS / "mkdocs.yml"), "nav": navigation()}
     put(folder, "mkdocs.yml", json.dumps(settings, indent=1))  # JSON is YAML as well
     return len(list(docs.rglob("*.md")))
 

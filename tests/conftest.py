@@ -1,6 +1,8 @@
 """Paths and small data that several tests share."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,28 @@ def shared():
     if not SHARED.exists():
         pytest.skip("no ../shared beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of a Chromium (`ci/browser`); the test is skipped where there is none."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is missing")
+    command = [sys.executable, str(ROOT / "ci" / "browser")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def browser(chromium):
+    """A running Chromium. It ends with the test: while it runs, nothing else may use asyncio."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 import ast
 import base64
 import copy
+import doctest
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -98,6 +100,82 @@ def lacks(node: ast.AST) -> list[str]:
 def test_public_names_are_documented_and_typed(module):
     found = {name: lacks(node) for name, node in public_definitions(module)}
     assert {name: missing for name, missing in found.items() if missing} == {}
+
+
+# --- examples
+
+
+def words_of_code(tree: ast.AST) -> set[str]:
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def run_by_the_chapter(path: Path) -> set[str]:
+    """Words of the cells that a chapter runs and does not export."""
+    cells = [cell for _, cell in notebooks.code_cells(READ[path]) if not notebooks.is_skipped(cell)]
+    shown = [c for c in cells if not any("export" in said for said in notebooks.directives(c))]
+    return set(re.findall(r"\w+", "\n".join(map(notebooks.source, shown))))
+
+
+def run_by_docstrings(tree: ast.AST) -> set[str]:
+    """Words of the examples of all docstrings, without those that are skipped (ci/examples.py)."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, kinds)]
+    found = [run for text in texts for run in doctest.DocTestParser().get_examples(text)]
+    return set(re.findall(r"\w+", " ".join(run.source for run in found if not run.options)))
+
+
+def with_what_they_use(run: set[str], body: list[ast.stmt]) -> set[str]:
+    """`run` with the names of the module that it reaches: a class that a function returns."""
+    used = {node.name: words_of_code(node) for node in body if hasattr(node, "name")}
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            used |= {ast.unparse(target): words_of_code(node) for target in targets}
+    reached, new = set(run), set(run)
+    while new:
+        new = set().union(*(used.get(name, set()) for name in new)) - reached
+        reached |= new
+    return reached
+
+
+# Run elsewhere: stages of benchmarks in processes of their own; parts of a training in the chapters
+# on fast updates and on ScGAN; several devices, trackers, refusals of changed folders and the sweep
+# of the command line in tests/.
+NOT_RUN = {
+    "benchmarks.quality": {"model_quality"},
+    "benchmarks.scale": {
+        "batches_costs",
+        "copies_costs",
+        "judging_costs",
+        "processing_costs",
+        "training_costs",
+    },
+    "benchmarks.stages": {"main", "preprocessing_costs", "startup_costs"},
+    "models.count_step": {"density_ratio_of"},
+    "models.losses": {"textbook_generator_gradients"},
+    "models.replicas": {"on_replicas", "strategy_of"},
+    "training.processes": {"share_state"},
+    "training.trackers": {"MLflowTracker", "WandbTracker"},
+    "workflow.api": {"conditions_of_records", "library_sizes_of_records"},
+    "workflow.experiment_folders": {
+        "require_same_input",
+        "require_same_raw_input",
+        "require_unchanged_raw_input",
+    },
+    "workflow.sweep": {"command"},
+}
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=notebooks.name)
+def test_public_names_are_run_in_an_example(path):
+    """By the chapter or a docstring: itself, or what uses it in the same module."""
+    name = ".".join(path.relative_to(TOP / "nbs").with_suffix("").parts)
+    module = TOP / "scgan_nb" / f"{name.replace('.', '/')}.py"
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    run = with_what_they_use(run_by_the_chapter(path) | run_by_docstrings(tree), tree.body)
+    public = {name for name, _ in public_definitions(module) if "." not in name}
+    assert public - run == NOT_RUN.get(name, set())
 
 
 # --- what ci/execute keeps

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+import screens
 from conftest import ROOT
 
 ENTRY = {
@@ -178,6 +179,27 @@ def test_page_is_self_contained_and_accessible(page):
     p = check_page(page / "report.html")
     sections = {"words", "numbers", "labels", "pictures", "copies", "protocols", "method"}
     assert len(p.all("img")) >= 6 and sections <= {h["id"] for h in p.all("h2")}
+
+
+@pytest.mark.slow
+def test_pages_fit_a_screen_in_a_browser(page, compared, browser):
+    for path in (page / "report.html", compared / "compare.html"):
+        assert screens.complaints(browser, path.as_uri(), path.stem) == []
+        assert screens.place_of_first_picture(browser, path.as_uri()) < 1 / 3
+
+
+@pytest.mark.slow
+def test_names_of_copied_cells_fit_a_phone(cells, browser, tmp_path):
+    from scgan_nb.reporting.evaluate import evaluate
+
+    _, sets = cells
+    copied = sets["train"][:60].copy()
+    copied.obs_names = [f"{name}-of-the-first-donor" for name in copied.obs_names]
+    quick = {"only": ["mmd", "near_duplicate_share", "nndr"], "repeats": 2, **QUIET}
+    found = evaluate(sets["holdout"], copied, train=sets["train"], **quick)
+    path = found.save(tmp_path / "copies.html")
+    assert "Nearest pairs" in path.read_text("utf-8")
+    assert screens.complaints(browser, path.as_uri(), "copies") == []
 
 
 @pytest.mark.slow
@@ -349,25 +371,31 @@ def test_arguments_in_the_old_order_are_exchanged(cells):
     assert list(both.reports) == ["generated", "more"]
 
 
-@pytest.mark.slow
-def test_compare_from_the_command_line(cells, tmp_path):
+@pytest.fixture(scope="module")
+def compared(cells, tmp_path_factory):
+    "The folder of a comparison made by the command, of generated cells and copies of real ones."
     folder, sets = cells
-    sets["train"][:150].write_h5ad(tmp_path / "copies.h5ad")
-    files = (folder / "generated.h5ad", tmp_path / "copies.h5ad")
+    place = tmp_path_factory.mktemp("compared")
+    sets["train"][:150].write_h5ad(place / "copies.h5ad")
+    files = (folder / "generated.h5ad", place / "copies.h5ad")
     real = ("--holdout", folder / "holdout.h5ad", "--train", folder / "train.h5ad")
     quick = ("--fast", "--repeats", 2, "--trees", 20)
-    assert command("compare", *files, *real, *quick, "--out", tmp_path / "out") == 0
-    names = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert names == ["compare.html", "compare.json"]
-    check_page(tmp_path / "out" / "compare.html")
+    assert command("compare", *files, *real, *quick, "--out", place / "out") == 0
+    return place / "out"
 
-    found = numbers_in(tmp_path / "out" / "compare.json")
+
+@pytest.mark.slow
+def test_compare_from_the_command_line(compared):
+    assert sorted(p.name for p in compared.iterdir()) == ["compare.html", "compare.json"]
+    check_page(compared / "compare.html")
+
+    found = numbers_in(compared / "compare.json")
     generators = found["generators"]
     assert set(found["headlines"]) == set(generators) == {"generated", "copies"}
     losses = {loss["metric"]: loss["to"] for loss in found["losses"]["copies"]}
     assert losses["near_duplicate_share"] == ["generated"]
     assert len({g["metrics"]["mmd"]["positive_control"] for g in generators.values()}) == 1
-    text = (tmp_path / "out" / "compare.html").read_text("utf-8")
+    text = (compared / "compare.html").read_text("utf-8")
     assert "Label agreement, label by label" in text
     shown = text.split("Coverage, label by label")[1].split("</table>")[0]
     for g in generators.values():

@@ -1,5 +1,6 @@
 """Generated cells in the hands of people who work with AnnData: scanpy, concatenation, pictures."""
 
+import inspect
 import subprocess
 import sys
 
@@ -101,12 +102,22 @@ def test_pictures_take_axes_and_return_axes(real, generated):
         "composition": lambda ax: pl.composition_plot(
             (real.X, real.obs["cell_type"]), generated, ax=ax
         ),
-        "history": lambda ax: pl.history_plot({"step": [1, 2], "distance": [3, 2]}, "distance", ax),
+        "curve": lambda ax: pl.curve_plot({"step": [1, 2], "distance": [3, 2]}, "distance", ax),
     }
     for name, draw in calls.items():
         ax = new_figure(4, 4).subplots()
         assert draw(ax) is ax, name
         assert draw(None)._repr_png_().startswith(b"\x89PNG"), name
+
+
+def test_a_picture_is_axes_or_a_figure():
+    """A function that takes `ax` returns axes, the others return a figure."""
+    functions = {name: f for name, f in vars(sg.pl).items() if name.endswith("_plot")}
+    assert len(functions) >= 12
+    for name, function in functions.items():
+        signature = inspect.signature(function)
+        wanted = "Axes" if "ax" in signature.parameters else "Figure"
+        assert signature.return_annotation == wanted, name
 
 
 def test_pictures_are_there_without_the_cost_of_the_rest():

@@ -1,4 +1,7 @@
-"""JupyterLab by `ci/env jupyter lab`: the whole project, opened on the list of its notebooks."""
+"""JupyterLab by `ci/env jupyter lab`: the whole project, opened on the list of its notebooks.
+
+`labconfig/` beside this file turns off the question about news and the look for updates.
+"""
 
 import os
 from pathlib import Path

@@ -59,7 +59,13 @@ def time_in_turns(functions: dict[str, Callable], repeats: int, warm: int = 2) -
 
 # %% ../../nbs/benchmarks/measuring.ipynb #1bae480f
 def peak_mb() -> float:
-    """Peak memory of this process so far, in MB (1e6 bytes)."""
+    """Peak memory of this process so far, in MB (1e6 bytes).
+
+    Examples
+    --------
+    >>> peak_mb() > 10
+    True
+    """
     status = Path("/proc/self/status")
     if status.exists():
         lines = status.read_text().splitlines()

@@ -252,8 +252,13 @@ def totals_of(counts: CountBlocks, min_genes: int = 0) -> Totals:
 
     Examples
     --------
-    >>> with open_counts("cells.h5ad") as counts:  # doctest: +SKIP
-    ...     totals_of(counts).sizes
+    >>> from tempfile import TemporaryDirectory
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> with TemporaryDirectory() as folder:
+    ...     pbmc_example(60, 300).write_h5ad(f"{folder}/cells.h5ad")
+    ...     with open_counts(f"{folder}/cells.h5ad") as counts:
+    ...         totals_of(counts).sizes.shape
+    (60,)
     """
     return _totals(counts, counts.blocks(), min_genes)
 

@@ -291,7 +291,13 @@ def activate(x: tf.Tensor, leak: float) -> tf.Tensor:
 
 
 def activation_gradient(d: tf.Tensor, h: tf.Tensor, leak: float) -> tf.Tensor:
-    """Derivative by the input of `activate`, from `d`, that by its output `h`."""
+    """Derivative by the input of `activate`, from `d`, that by its output `h`.
+
+    Examples
+    --------
+    >>> activation_gradient(tf.constant([2.0, 2.0]), tf.constant([1.0, -1.0]), 0.0).numpy().tolist()
+    [2.0, 0.0]
+    """
     if leak:
         return tf.raw_ops.LeakyReluGrad(gradients=d, features=h, alpha=leak)
     return tf.raw_ops.ReluGrad(gradients=d, features=h)

@@ -61,7 +61,16 @@ def palette(labels: Iterable[str]) -> dict[str, str]:
 
 # %% ../../nbs/reporting/figures.ipynb #ea27b85a
 def all_labels(*cells: Cells | None) -> list[str]:
-    """Distinct labels of several `Cells`, in the order of the first."""
+    """Distinct labels of several `Cells`, in the order of the first.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.spaces import as_cells
+    >>> real, generated = (as_cells(c, "cell_type") for c in split_example(60, 60))
+    >>> all_labels(real, generated, None)[:1]
+    ['CD4 T cells']
+    """
     labelled = [c for c in cells if c is not None and c.labels is not None]
     return list(dict.fromkeys(label for c in labelled for label in c.label_order))
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PathCollection
-    from matplotlib.figure import Figure
     from scipy.sparse import csr_matrix
 
 # %% auto #0
@@ -200,7 +199,7 @@ def marker_plot(
     labels_key: str | None = "cluster",
     threshold: float = 0.05,
     ax: Axes | None = None,
-) -> Figure | Axes:
+) -> Axes:
     """Dot plot of genes by label, real and generated side by side.
 
     Parameters
@@ -305,7 +304,7 @@ def correlation_triangle_plot(
     genes: Sequence | None = None,
     labels_key: str | None = "cluster",
     ax: Axes | None = None,
-) -> Figure | Axes:
+) -> Axes:
     """Pearson correlations of genes in log1p units; real above, generated below the diagonal.
 
     Parameters

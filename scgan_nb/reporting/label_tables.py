@@ -124,7 +124,17 @@ _SHOWN = (
 
 
 def label_rows(report: Report) -> tuple[list[str], list[str], list[dict]]:
-    """Titles of the columns shown, titles of all columns, and a row for each label."""
+    """Titles of the columns shown, titles of all columns, and a row for each label.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> entry = dict(value=0.9, positive_control=0.95, negative_control=0.1, good=1.0, n=20.0)
+    >>> own = {"B cells": {"coverage": entry | {"low": None, "high": None}}}
+    >>> titles, _, rows = label_rows(SimpleNamespace(labels=lambda: own, metrics={}))
+    >>> titles, rows[0]["name"], rows[0]["n"]
+    (['Coverage'], 'B cells', '20')
+    """
     entries = report.labels()
     order = [name for names in QUESTIONS.values() for name in names]
     order += [name for name in report.metrics if name not in order]
@@ -139,9 +149,16 @@ def label_rows(report: Report) -> tuple[list[str], list[str], list[dict]]:
         rows.append(row)
     return [title_of(name) for name in some], [title_of(name) for name in every], rows
 
-
+# %% ../../nbs/reporting/label_tables.ipynb #fca92d50
 def too_small_sentences(report: Report) -> list[str]:
-    """Labels that some metrics cannot evaluate, and which metrics."""
+    """Labels that some metrics cannot evaluate, and which metrics.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> too_small_sentences(SimpleNamespace(too_small={"coverage": ["NK cells"]}))
+    ['NK cells (by Coverage)']
+    """
     together: dict[tuple, list[str]] = {}
     for name, labels in report.too_small.items():
         together.setdefault(tuple(labels), []).append(title_of(name))

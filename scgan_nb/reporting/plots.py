@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CellMap', 'embed', 'embedding_plot', 'half_map', 'maps_plot', 'tsne_picture', 'tsne_plot', 'COLOURS', 'GREY', 'INK',
            'palette', 'save_figure', 'correlation_triangle_plot', 'find_markers', 'marker_plot', 'mean_variance_plot',
-           'zeros_plot', 'composition_plot', 'pairs_plot', 'roc_plot', 'history_plot']
+           'zeros_plot', 'composition_plot', 'pairs_plot', 'roc_plot', 'curve_plot', 'history_plot']
 
 # %% ../../nbs/reporting/plots.ipynb #e53a20cd
 from scgan_nb.reporting.cell_maps import (
@@ -26,7 +26,7 @@ from scgan_nb.reporting.gene_plots import (
     zeros_plot,
 )
 from .report_plots import composition_plot, pairs_plot, roc_plot
-from .training_plots import history_plot
+from .training_plots import curve_plot, history_plot
 
 _all_ = [
     CellMap,
@@ -49,5 +49,6 @@ _all_ = [
     composition_plot,
     pairs_plot,
     roc_plot,
+    curve_plot,
     history_plot,
 ]

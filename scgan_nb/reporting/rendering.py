@@ -41,7 +41,13 @@ def render_template(name: str, **values: Any) -> str:
 
 # %% ../../nbs/reporting/rendering.ipynb #760c4b95
 def embedded_picture(picture: dict) -> dict:
-    """A picture for a template: `data` is its PNG as base64 text, `width` "wide" by default."""
+    """A picture for a template: `data` is its PNG as base64 text, `width` "wide" by default.
+
+    Examples
+    --------
+    >>> embedded_picture({"png": b"..."})["data"]
+    'Li4u'
+    """
     data = base64.b64encode(picture["png"]).decode()
     return {"width": "wide"} | picture | {"data": data}
 
@@ -62,7 +68,13 @@ def versions_line(about: dict) -> str:
 
 
 def about_line(about: dict) -> str:
-    """The sentence on the sizes of the data, and on the draws."""
+    """The sentence on the sizes of the data, and on the draws.
+
+    Examples
+    --------
+    >>> about_line({"sizes": "300 real cells", "drawn": "3 draws"})
+    '300 real cells. 3 draws'
+    """
     return ". ".join(about[key] for key in ("sizes", "drawn") if about.get(key))
 
 # %% ../../nbs/reporting/rendering.ipynb #842de06c

@@ -467,9 +467,9 @@ def _contents(values: dict) -> list[tuple[str, str]]:
     """(id, text) of the sections that the page has."""
     sections = (
         ("words", "Good and not", True),
+        ("pictures", "Pictures", values["pictures"]),
         ("numbers", "The numbers", True),
         ("labels", "Label by label", values["labels"]),
-        ("pictures", "Pictures", values["pictures"]),
         ("copies", "Copies", values["copies"]),
         ("protocols", "Protocols of papers", values["protocols"]),
         ("method", "How this was done", True),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['history_plot']
+__all__ = ['history_plot', 'curve_plot']
 
 # %% ../../nbs/reporting/training_plots.ipynb #a8c8a2d5
 def _as_columns(history: Any) -> dict[str, Sequence]:
@@ -117,24 +117,23 @@ def _one_panel(series: dict, wanted: Sequence[str] | None) -> tuple[list[str], s
     return names, " and ".join(name.replace("_", " ") for name in names)
 
 # %% ../../nbs/reporting/training_plots.ipynb #b0a035a5
-def history_plot(
-    history: dict | pd.DataFrame | Any,
-    series: Sequence[str] | None = None,
-    ax: Axes | None = None,
-) -> Figure | Axes:
-    """Training curves against the step.
+def _known_series(history: Any) -> tuple[dict[str, Sequence], dict[str, np.ndarray]]:
+    """All columns, and the numeric ones; raises ValueError if there are none."""
+    columns = _as_columns(history)
+    known = _numeric_series(columns)
+    if not known:
+        raise ValueError("the history is empty; train for at least one step before drawing it")
+    return columns, known
+
+
+def history_plot(history: dict | pd.DataFrame | Any) -> Figure:
+    """Training curves against the step, in panels.
 
     Parameters
     ----------
     history : dict of name -> values, DataFrame, or a model with a `history`. Names: `step`, and any
         of critic_loss, generator_loss, distance, gradient_penalty, learning_rate; other numeric
         series get panels of their own.
-    series : draw these alone, at most two of them in one panel; None draws all.
-    ax : where to draw `series`, or for None the distance between real and generated cells.
-
-    Returns
-    -------
-    Figure of all panels; the axes where `series` or `ax` is given.
 
     Raises
     ------
@@ -145,15 +144,34 @@ def history_plot(
     >>> history = {"step": [1, 2, 3], "critic_loss": [0.5, 0.2, 0.1], "distance": [3, 2, 1]}
     >>> [ax.get_title(loc="left") for ax in history_plot(history).axes]
     ['loss', 'distance real - generated']
-    >>> history_plot(history, ["critic_loss"]).get_title(loc="left")
+    """
+    return _all_panels(*_known_series(history))
+
+# %% ../../nbs/reporting/training_plots.ipynb #7c357ff6
+def curve_plot(
+    history: dict | pd.DataFrame | Any,
+    series: str | Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """One or two training curves against the step, in one panel.
+
+    Parameters
+    ----------
+    history : as for `history_plot`.
+    series : one or two names; None draws the distance between real and generated cells.
+    ax : where to draw; None makes a figure.
+
+    Raises
+    ------
+    ValueError if there is nothing to draw, or `history` lacks one of the series.
+
+    Examples
+    --------
+    >>> history = {"step": [1, 2, 3], "critic_loss": [0.5, 0.2, 0.1], "distance": [3, 2, 1]}
+    >>> curve_plot(history, "critic_loss").get_title(loc="left")
     'critic loss'
     """
-    columns = _as_columns(history)
-    known = _numeric_series(columns)
-    if not known:
-        raise ValueError("the history is empty; train for at least one step before drawing it")
-    if series is None and ax is None:
-        return _all_panels(columns, known)
+    columns, known = _known_series(history)
     names, title = _one_panel(known, series)
     ax = axes_for(ax, 5.5, 2.5)
     _draw_panel(ax, columns, known, names, title)

@@ -136,10 +136,17 @@ def lost_processes(message: str, addresses: dict[str, str]) -> list[str]:
     names = dict.fromkeys(f"{job} {number}" for job, number in found)
     return [f"{name} ({addresses[name]})" for name in names if name in addresses]
 
-
+# %% ../../nbs/training/processes.ipynb #dc66cf05
 @contextmanager
 def naming_lost_processes(strategy: tf.distribute.Strategy | None) -> Iterator[None]:
-    """Within the block, raise ConnectionError that names the process that was lost."""
+    """Within the block, raise ConnectionError that names the process that was lost.
+
+    Examples
+    --------
+    >>> with naming_lost_processes(None):
+    ...     print("one process loses no other")
+    one process loses no other
+    """
     addresses = process_addresses(strategy)
     if strategy is not None and addresses:
         resolver = strategy.cluster_resolver

@@ -24,6 +24,14 @@ def label_by_size(cells: AnnData, place: int = 2) -> str:
     ----------
     cells : AnnData with `cluster` in obs.
     place : 0 for the most frequent label.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import pbmc_example
+    >>> cells = pbmc_example(300)
+    >>> cells.obs["cluster"] = cells.obs["cell_type"]
+    >>> label_by_size(cells, 0)
+    'CD4 T cells'
     """
     return str(cells.obs["cluster"].value_counts().index[place])
 

@@ -111,7 +111,9 @@ def import_tensorflow() -> None:
 
     Examples
     --------
-    >>> import_tensorflow()  # doctest: +SKIP
+    >>> import_tensorflow()
+    >>> "tensorflow" in sys.modules
+    True
     """
     _require_addresses()
     if "tensorflow" in sys.modules:

@@ -33,6 +33,11 @@ def papers_folder(papers: str | Path | None = None) -> Path:
     ------
     FileNotFoundError
         If there is none; the message says where to get it.
+
+    Examples
+    --------
+    >>> papers_folder().name
+    'papers'
     """
     beside = Path(inspect.getfile(scale_of)).parents[2] / "papers"
     places = [Path(papers)] if papers else [beside, Path("papers"), Path("../papers")]

@@ -36,7 +36,13 @@ def require_kind(kind: str) -> None:
 
 
 def kind_of_kernel() -> str:
-    """The kind that the environment of this kernel asks for, or an empty text."""
+    """The kind that the environment of this kernel asks for, or an empty text.
+
+    Examples
+    --------
+    >>> kind_of_kernel() in ("", "pdf", "svg")
+    True
+    """
     return os.environ.get(VARIABLE, "")
 
 # %% ../../nbs/workflow/vector_pictures.ipynb #7091820d

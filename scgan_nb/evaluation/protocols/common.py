@@ -70,13 +70,18 @@ class ProtocolResult:
         Metric -> number (or list of the folds' numbers), one dict for each round.
     about : dict
         Further facts, such as the number of genes.
+
+    Examples
+    --------
+    >>> ProtocolResult([{"mmd": 0.1}], [{"mmd": 0.02}], {"genes": 500}).about
+    {'genes': 500}
     """
 
     values: list
     controls: list
     about: dict
 
-
+# %% ../../../nbs/evaluation/protocols/common.ipynb #ba945053
 @dataclasses.dataclass(frozen=True)
 class Protocol:
     """Rules of one paper.
@@ -94,6 +99,12 @@ class Protocol:
     measure : function Rounds -> ProtocolResult
     trees : int
         Trees of the paper's forest; 0 if it has none.
+
+    Examples
+    --------
+    >>> empty = ProtocolResult([], [], {})
+    >>> Protocol("Paper 2024: no metric", 1000, "other real cells", [], lambda rounds: empty).trees
+    1000
     """
 
     description: str
