@@ -5,6 +5,7 @@
 # %% ../../nbs/benchmarks/scale.ipynb #5f60cbe3
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -181,15 +182,14 @@ def batches_costs(
 def _annbatch():
     """The package annbatch, reading by zarrs."""
     try:
-        import annbatch
-        import zarr
-        import zarrs  # noqa: F401
+        package, zarr = (importlib.import_module(name) for name in ("annbatch", "zarr"))
+        importlib.import_module("zarrs")
     except ImportError as error:
         raise ImportError(
             "annbatch needs Python 3.12 or later: pip install 'annbatch[zarrs,numba]'"
         ) from error
     zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
-    return annbatch
+    return package
 
 
 def annbatch_store_costs(path: str, store: str) -> dict:
@@ -205,7 +205,7 @@ def annbatch_store_costs(path: str, store: str) -> dict:
     collection.add_adatas([path], rng=np.random.default_rng(0))
     return {"s": time.perf_counter() - began}
 
-
+# %% ../../nbs/benchmarks/scale.ipynb #6119c81a
 def annbatch_batches_costs(
     store: str, chunk: int = 512, batches: int = 400, in_cache: bool = True
 ) -> dict:

@@ -56,7 +56,7 @@ def _search(index, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         squared[part][order], near[part][order] = index.search_preassigned(*ordered)
     return squared, near
 
-
+# %% ../../nbs/evaluation/copies.ipynb #4601683b
 def nearest_by_index(
     train: np.ndarray, sets: list[np.ndarray], seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
