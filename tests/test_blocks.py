@@ -112,7 +112,19 @@ def test_blocks_are_chosen_when_memory_is_short(tmp_path, monkeypatch, caplog):
     assert not count_blocks.is_on_disk(cells)
 
 
-def test_cells_on_disk_are_judged_as_those_in_memory(tmp_path):
+def opened_as(kind, path):
+    """An AnnData whose values stay on disk: backed by its file, or a Dask array."""
+    backed = ad.read_h5ad(path, backed="r")
+    if kind == "backed":
+        return backed
+    values = ad.experimental.read_elem_lazy(backed.file["X"])
+    return ad.AnnData(values, obs=backed.obs, var=backed.var)
+
+
+@pytest.mark.parametrize("kind", ["backed", "dask"])
+def test_cells_on_disk_are_judged_as_those_in_memory(tmp_path, kind):
+    if kind == "dask":
+        pytest.importorskip("dask")
     holdout, generated, train = split_example(150, 60, 100)
     options = {"labels_key": "cell_type", "only": ["ks", "nndr"], "repeats": 2, "n_pcs": 5}
     known = compute_metrics(holdout, generated, train=train, **options)
@@ -120,7 +132,8 @@ def test_cells_on_disk_are_judged_as_those_in_memory(tmp_path):
     sets = {"holdout": holdout, "generated": generated, "train": train}
     for name, cells in sets.items():
         cells.write_h5ad(tmp_path / f"{name}.h5ad")
-        backed[name] = ad.read_h5ad(tmp_path / f"{name}.h5ad", backed="r")
+        backed[name] = opened_as(kind, tmp_path / f"{name}.h5ad")
+        assert count_blocks.is_on_disk(backed[name])
     found = compute_metrics(backed["holdout"], backed["generated"], backed["train"], **options)
     assert {name: metric.value for name, metric in found.items()} == {
         name: metric.value for name, metric in known.items()

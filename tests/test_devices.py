@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from scgan_nb.training.checkpoints import checkpoints, read_checkpoint
 
 ALONE = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+HANGING = 1_200  # seconds after which a process is held to be hanging, however busy the machine is
 
 TWO_DEVICES = """
 import sys
@@ -145,13 +148,15 @@ def start_two():
 
 
 def wait_for_step(job, step, processes):
-    """Wait until a checkpoint of that step or a later one is there."""
-    end = time.monotonic() + 300
+    """Wait until a checkpoint of that step or a later one is there, or a process has ended."""
+    end = time.monotonic() + HANGING
     while time.monotonic() < end and all(process.poll() is None for process in processes):
         found = checkpoints(job) if job.exists() else []
         if found and int(found[-1].stem.split("-")[1]) >= step:
             return
         time.sleep(0.05)
+    for process in processes:
+        process.kill()
     raise AssertionError(f"no step {step}: {[process.communicate() for process in processes]}")
 
 
@@ -163,7 +168,7 @@ def test_two_processes_one_killed_and_resumed(parameters, start_two):
     pair = start_two(param)
     wait_for_step(folder / "job", 6, pair)
     pair[1].send_signal(signal.SIGKILL)
-    _, said = pair[0].communicate(timeout=200)
+    _, said = pair[0].communicate(timeout=HANGING)
     assert pair[0].returncode == 1, said
     assert "worker 1 (127.0.0.1:" in said.splitlines()[-1], said
     done = int(checkpoints(folder / "job")[-1].stem.split("-")[1])
@@ -172,7 +177,7 @@ def test_two_processes_one_killed_and_resumed(parameters, start_two):
     end = done + 4
     param.write_text(param.read_text().replace("100000", str(end)))
     pair = start_two(param)
-    outputs = [process.communicate(timeout=300) for process in pair]
+    outputs = [process.communicate(timeout=HANGING) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], outputs
     (chief, said), (other, _) = outputs
     assert chief == other and chief.split()[0] == str(end)
@@ -190,9 +195,29 @@ def test_chief_killed(parameters, start_two):
     pair = start_two(param)
     wait_for_step(folder / "job", 6, pair)
     pair[0].send_signal(signal.SIGKILL)
-    _, said = pair[1].communicate(timeout=200)
+    _, said = pair[1].communicate(timeout=HANGING)
     assert pair[1].returncode != 0 and checkpoints(folder / "job"), said
     assert "worker 0 (127.0.0.1:" in said or "coordination service" in said, said
+
+
+def test_signal_while_processes_agree(monkeypatch):
+    """It is not lost: the others hear of it after the next call."""
+    from scgan_nb.training import trainer as loop
+
+    here = SimpleNamespace(stop_signal=0, gan=None)
+
+    def exchange(strategy, numbers):
+        here.stop_signal = signal.SIGTERM
+        return np.array(numbers, float)
+
+    monkeypatch.setattr(
+        loop, "process_addresses", lambda strategy: {"worker 0": "", "worker 1": ""}
+    )
+    monkeypatch.setattr(loop, "strategy_of", lambda gan: None)
+    monkeypatch.setattr(loop, "sum_over_processes", exchange)
+    timer = loop.StepTimer()
+    assert loop.agree(here, timer, True) == (True, 0)
+    assert loop.agree(here, timer, True) == (True, signal.SIGTERM)
 
 
 @pytest.mark.thorough
@@ -205,7 +230,7 @@ def test_one_process_is_told_to_stop(parameters, start_two, capfd):
     pair = start_two(param)
     wait_for_step(folder / "job", 6, pair)
     pair[1].send_signal(signal.SIGTERM)
-    outputs = [process.communicate(timeout=200) for process in pair]
+    outputs = [process.communicate(timeout=HANGING) for process in pair]
     assert [process.returncode for process in pair] == [143, 143], outputs
     done = int(checkpoints(folder / "job")[-1].stem.split("-")[1])
     param.write_text(param.read_text().replace("100000", str(done + 3)))

@@ -161,12 +161,21 @@ def test_process_own_counts(tmp_path, small_counts):
     [
         ({"cells_nr": 5}, "did you mean cells_no?"),
         ({"max_steps": "many"}, "max_steps must be int, not 'many'"),
+        ({"devices": "many"}, "training.devices"),
     ],
 )
 def test_a_mistyped_parameter_stops_the_run(tmp_path, given, complaint):
     out = papermill("train.ipynb", tmp_path / "out.ipynb", **given, out_dir=tmp_path / "run")
     assert out.returncode != 0 and complaint in out.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_devices_reach_the_training(tmp_path):
+    given = SMALL | {"devices": 3, "out_dir": tmp_path / "run"}
+    out = papermill("train.ipynb", tmp_path / "out.ipynb", **given)
+    assert out.returncode != 0
+    assert "a batch of 128 cells cannot be shared equally by 3 devices" in out.stderr
 
 
 class Kernel:

@@ -5,20 +5,24 @@
 # %% ../../nbs/benchmarks/scale.ipynb #5f60cbe3
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .measuring import peak_mb
 
 # %% auto #0
-__all__ = ['CELLS_IN_BLOCK', 'STAGES', 'write_simulated', 'processing_costs', 'training_costs', 'batches_costs', 'copies_costs',
-           'judging_costs', 'run_scale_stage']
+__all__ = ['CELLS_IN_BLOCK', 'STAGES', 'write_simulated', 'processing_costs', 'training_costs', 'batches_costs',
+           'annbatch_store_costs', 'annbatch_batches_costs', 'copies_costs', 'judging_costs', 'run_scale_stage']
 
 # %% ../../nbs/benchmarks/scale.ipynb #3ac9a024
 CELLS_IN_BLOCK = 20_000
@@ -137,7 +141,25 @@ def training_costs(folder: str, in_memory_gb: float, steps: int = 20) -> dict:
     return {"s": seconds}
 
 # %% ../../nbs/benchmarks/scale.ipynb #6623a2a1
-def batches_costs(folder: str, in_memory_gb: float, batches: int = 400) -> dict:
+def _drop_from_cache(folder: Path) -> None:
+    """Ask the system to forget the files of a folder, so that they are read from disk again."""
+    for path in filter(Path.is_file, folder.rglob("*")):
+        with path.open("rb") as file:
+            os.fsync(file)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _speed(batches: Iterator) -> dict:
+    """Cells a second and a second of processor time, of arrays [cells, genes]."""
+    began, before = time.perf_counter(), sum(os.times()[:2])
+    cells = sum(len(batch) for batch in batches)
+    seconds, of_cpu = time.perf_counter() - began, sum(os.times()[:2]) - before
+    return {"cells": cells, "cells_per_s": cells / seconds, "cells_per_cpu_s": cells / of_cpu}
+
+
+def batches_costs(
+    folder: str, in_memory_gb: float, batches: int = 400, in_cache: bool = True
+) -> dict:
     """Cells a second that training is given, as dense batches of 128.
 
     Parameters
@@ -145,16 +167,71 @@ def batches_costs(folder: str, in_memory_gb: float, batches: int = 400) -> dict:
     folder : experiment folder.
     in_memory_gb : see `TrainingParams`; 0 reads from disk.
     batches : number of batches that are timed, from random places.
+    in_cache : leave files in the system's cache.
     """
     from scgan_nb.data.batches import MemoryBatches, open_records
 
-    records = Path(folder) / "TF_records"
-    source = MemoryBatches(*open_records(records, "train", in_memory_gb=in_memory_gb), 128)
-    source.batch(0)  # makes the order of the epoch
+    x, labels = open_records(Path(folder) / "TF_records", "train", in_memory_gb=in_memory_gb)
+    if not in_cache:
+        _drop_from_cache(Path(folder) / "train.cells")
+    source = MemoryBatches(x, labels, 128)
+    source.indices(0)  # makes the order of the epoch
+    return _speed(source.batch(i)[0] for i in range(batches))
+
+# %% ../../nbs/benchmarks/scale.ipynb #3f6bc61c
+def _annbatch():
+    """The package annbatch, reading by zarrs."""
+    try:
+        package, zarr = (importlib.import_module(name) for name in ("annbatch", "zarr"))
+        importlib.import_module("zarrs")
+    except ImportError as error:
+        raise ImportError(
+            "annbatch needs Python 3.12 or later: pip install 'annbatch[zarrs,numba]'"
+        ) from error
+    zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+    return package
+
+
+def annbatch_store_costs(path: str, store: str) -> dict:
+    """Seconds and peak memory of writing a shuffled store of annbatch.
+
+    Parameters
+    ----------
+    path : `.h5ad` with sparse X.
+    store : the folder to make.
+    """
+    collection = _annbatch().DatasetCollection(store)
     began = time.perf_counter()
-    for i in range(1, batches + 1):
-        source.batch(i)
-    return {"cells_per_s": 128 * batches / (time.perf_counter() - began)}
+    collection.add_adatas([path], rng=np.random.default_rng(0))
+    return {"s": time.perf_counter() - began}
+
+# %% ../../nbs/benchmarks/scale.ipynb #6119c81a
+def annbatch_batches_costs(
+    store: str, chunk: int = 512, batches: int = 400, in_cache: bool = True
+) -> dict:
+    """Cells a second that annbatch's loader gives, as dense batches of 128.
+
+    Parameters
+    ----------
+    store : from `annbatch_store_costs`.
+    chunk : neighbouring cells that are read together; 1 is the order of `batches_costs`. Batches
+        are mixed from 16,384 cells (128 for chunks of 1).
+    batches, in_cache : see `batches_costs`.
+    """
+    import anndata as ad
+
+    package = _annbatch()
+
+    def of_group(group: Any) -> ad.AnnData:
+        return ad.AnnData(X=ad.io.sparse_dataset(group["X"]), obs=ad.io.read_elem(group["obs"]))
+
+    if not in_cache:
+        _drop_from_cache(Path(store))
+    pool = 16_384 if chunk > 1 else 128
+    sizes = {"batch_size": 128, "chunk_size": chunk, "preload_nchunks": pool // chunk}
+    loader = package.Loader(shuffle=True, preload_to_gpu=False, to=None, **sizes)
+    loader.use_collection(package.DatasetCollection(store), load_adata=of_group)
+    return _speed(batch["X"].toarray() for batch in islice(loader, batches))
 
 # %% ../../nbs/benchmarks/scale.ipynb #fd9938c9
 def copies_costs(train: str, generated: str, holdout: str) -> dict:
@@ -193,13 +270,21 @@ STAGES = {
     "processing": processing_costs,
     "training": training_costs,
     "batches": batches_costs,
+    "annbatch store": annbatch_store_costs,
+    "annbatch": annbatch_batches_costs,
     "copies": copies_costs,
     "judging": judging_costs,
 }
 
 
-def run_scale_stage(stage: str, **arguments: object) -> dict:
-    """Run a stage in a fresh process with two threads; returns its numbers and `peak_mb`.
+def run_scale_stage(stage: str, python: str = sys.executable, **arguments: object) -> dict:
+    """Run a stage in a fresh process with two threads; returns its numbers, `peak_mb` and `cpu_s`.
+
+    Parameters
+    ----------
+    stage : name in `STAGES`.
+    python : another Python, such as one that has annbatch.
+    arguments : of the stage.
 
     Raises
     ------
@@ -211,7 +296,7 @@ def run_scale_stage(stage: str, **arguments: object) -> dict:
     ... # doctest: +SKIP
     """
     settings = {"OMP_NUM_THREADS": "2", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, "-m", "scgan_nb.benchmarks.scale", stage, json.dumps(arguments)]
+    command = [python, "-m", "scgan_nb.benchmarks.scale", stage, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings)
     if done.returncode:
         raise RuntimeError(f"stage {stage} failed:\n{done.stderr[-2000:]}")
@@ -220,4 +305,4 @@ def run_scale_stage(stage: str, **arguments: object) -> dict:
 
 if __name__ == "__main__" and "__file__" in globals():
     result = STAGES[sys.argv[1]](**json.loads(sys.argv[2]))
-    print(json.dumps({"peak_mb": peak_mb(), **result}))
+    print(json.dumps({"peak_mb": peak_mb(), "cpu_s": sum(os.times()[:4]), **result}))

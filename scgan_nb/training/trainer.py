@@ -470,24 +470,23 @@ class _Calls:
         return call_steps(trainer, self.batches, steps)
 
 # %% ../../nbs/training/trainer.ipynb #261f903d
-def agree(trainer: Trainer, timer: StepTimer, is_patient: bool) -> bool:
+def agree(trainer: Trainer, timer: StepTimer, is_patient: bool) -> tuple[bool, int]:
     """With several processes: stop together, and make as many steps in the next call.
 
     Returns
     -------
-    Whether all are patient.
+    Whether all are patient, and the signal that one of them had got before this call (0: none).
     """
     strategy = strategy_of(trainer.gan)
     processes = len(process_addresses(strategy))
     if not processes:
-        return is_patient
+        return is_patient, trainer.stop_signal
     asked = [trainer.stop_signal == number for number in STOP_SIGNALS]
     found = sum_over_processes(strategy, [not is_patient, timer.seconds or 0, *asked])
     if timer.seconds is not None:
         timer.seconds = float(found[1]) / processes
     stopped = [number for number, by in zip(STOP_SIGNALS, found[2:], strict=True) if by]
-    trainer.stop_signal = stopped[0] if stopped else 0
-    return not found[0]
+    return not found[0], stopped[0] if stopped else 0
 
 # %% ../../nbs/training/trainer.ipynb #ab01404b
 class _Loop(_Calls):
@@ -527,10 +526,11 @@ class _Loop(_Calls):
 # %% ../../nbs/training/trainer.ipynb #47d6a697
 def _run_loop(trainer: Trainer, end: int, bar: tqdm) -> None:
     """Train until `end`, the end of patience, or a signal; `bar` shows how far it is."""
-    loop, scalars = _Loop(trainer, end), {}
-    while trainer.step < end and loop.is_patient and not trainer.stop_signal:
+    loop, scalars, stop = _Loop(trainer, end), {}, 0
+    while trainer.step < end and loop.is_patient and not stop:
         scalars = loop.advance(bar).scalars
-        loop.is_patient = agree(trainer, loop.timer, loop.is_patient)
+        loop.is_patient, stop = agree(trainer, loop.timer, loop.is_patient)
+    trainer.stop_signal = stop or trainer.stop_signal
     if not loop.is_patient and trainer.step < end:
         trainer.finish()
     if trainer.job and (trainer.stop_signal or not loop.is_patient):

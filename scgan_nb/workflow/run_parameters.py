@@ -26,7 +26,7 @@ from ..core.suggestions import did_you_mean
 from .devices import import_tensorflow
 
 # %% auto #0
-__all__ = ['INJECTED', 'KINDS', 'SHORT_NAMES', 'SEEDS', 'start_logging', 'assigned_names', 'DeclaredParameters',
+__all__ = ['INJECTED', 'KINDS', 'SEVERAL_KINDS', 'SHORT_NAMES', 'SEEDS', 'start_logging', 'assigned_names', 'DeclaredParameters',
            'declared_parameters', 'RunParameters', 'checked_value', 'checked_parameters', 'given_settings',
            'experiment_from_parameters', 'open_run']
 
@@ -102,6 +102,7 @@ def declared_parameters(namespace: dict) -> DeclaredParameters:
 # %% ../../nbs/workflow/run_parameters.ipynb #59ea1ef0
 INJECTED = "# Parameters"
 KINDS: dict[type, type | tuple[type, ...]] = {float: (int, float)}
+SEVERAL_KINDS = ("cells_no", "devices")  # checked where they are used
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def checked_value(name: str, value: object, default: object) -> object:
 
     Raises
     ------
-    ParametersError if the value has another type than the default. A number of cells may also be a
-    list or a mapping.
+    ParametersError if the value has another type than the default. `cells_no` may also be a
+    list or a mapping, and `devices` the word "auto".
 
     Examples
     --------
@@ -153,7 +154,7 @@ def checked_value(name: str, value: object, default: object) -> object:
             value = json.loads(value)
     if isinstance(value, str) and value.startswith("~/"):
         value = os.path.expanduser(value)
-    if value is None or default is None or name == "cells_no":
+    if value is None or default is None or name in SEVERAL_KINDS:
         return value
     wanted = KINDS.get(type(default), type(default))
     is_bool = isinstance(value, bool) and type(default) is not bool
