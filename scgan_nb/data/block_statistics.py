@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .clustering import communities, neighbour_edges
+from .clustering import cluster_components
 from .count_blocks import CountBlocks
 from .count_matrices import library_sizes, scale_library_sizes, sums_by_gene
 from .gene_selection import dispersions_of, largest_dispersions
@@ -198,6 +198,5 @@ def cluster_blocks(
     if n < 2 or not has_counts:
         found = np.zeros(n, int)
     else:
-        edges = neighbour_edges(principal_components_of(counts), seed=seed)
-        found = communities(edges, n, resolution, method, seed)
+        found = cluster_components(principal_components_of(counts), resolution, method, seed)
     return pd.Categorical.from_codes(found, [str(i) for i in range(found.max() + 1)])

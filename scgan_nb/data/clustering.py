@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['principal_components', 'neighbour_edges', 'communities', 'cluster_cells']
+__all__ = ['MOST_IN_GRAPH', 'principal_components', 'neighbour_edges', 'communities', 'cluster_components', 'cluster_cells']
 
 # %% ../../nbs/data/clustering.ipynb #2c41719e
 def principal_components(z: np.ndarray, n: int = 50) -> np.ndarray:
@@ -107,6 +107,12 @@ def _partitions(
     settings = {"objective_function": "modularity", "n_iterations": -1}
     return [graph.community_leiden(resolution=resolution, **settings) for _ in range(n_starts)]
 
+
+def _by_size(found: np.ndarray) -> np.ndarray:
+    """Clusters int [cells], numbered anew: 0 is the largest."""
+    order = np.argsort(-np.bincount(found), kind="stable")
+    return np.argsort(order)[found]
+
 # %% ../../nbs/data/clustering.ipynb #9808fb1b
 def communities(
     edges: np.ndarray,
@@ -153,9 +159,69 @@ def communities(
     quality = [0.0] * len(runs)
     if len(edges):
         quality = [graph.modularity(run.membership, resolution=resolution) for run in runs]
-    found = np.array(runs[int(np.argmax(quality))].membership, dtype=int)
-    by_size = np.argsort(-np.bincount(found), kind="stable")
-    return np.argsort(by_size)[found]
+    return _by_size(np.array(runs[int(np.argmax(quality))].membership, dtype=int))
+
+# %% ../../nbs/data/clustering.ipynb #09465f58
+MOST_IN_GRAPH = 200_000  # cells
+_CELLS_AT_ONCE = 1 << 16
+
+
+def _most_common_of_nearest(
+    pcs: np.ndarray, sample: np.ndarray, clusters: np.ndarray, k: int = 15
+) -> np.ndarray:
+    """For each cell the most common of the clusters of its `k` nearest sampled cells.
+
+    `pcs` float32 [cells, components], `sample` int [sampled], `clusters` int [sampled].
+    """
+    import faiss
+
+    dimensions, groups = pcs.shape[1], max(1, min(int(4 * len(sample) ** 0.5), len(sample) // 40))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dimensions), dimensions, groups)
+    index.nprobe = min(32, groups)
+    index.train(pcs[sample])
+    index.add(pcs[sample])
+    found, numbers = np.empty(len(pcs), int), np.arange(clusters.max() + 1)
+    for start in range(0, len(pcs), _CELLS_AT_ONCE):
+        part = slice(start, start + _CELLS_AT_ONCE)
+        near = index.search(pcs[part], k)[1]
+        own = np.where(near >= 0, clusters[near], -1)
+        found[part] = np.stack([(own == number).sum(axis=1) for number in numbers]).argmax(axis=0)
+    found[sample] = clusters
+    return found
+
+# %% ../../nbs/data/clustering.ipynb #92892d7f
+def cluster_components(
+    pcs: np.ndarray,
+    resolution: float = 0.15,
+    method: str = "louvain",
+    seed: int = 0,
+    most: int = MOST_IN_GRAPH,
+) -> np.ndarray:
+    """Clusters of cells by their principal components.
+
+    Parameters
+    ----------
+    pcs : float32 [cells, components], at least two cells.
+    resolution, method, seed : see `communities`.
+    most : number of cells up to which all are in the graph.
+
+    Returns
+    -------
+    int [cells]: 0 for the largest cluster, 1 for the next, ...
+
+    Examples
+    --------
+    >>> pcs = np.float32([[0.0], [0.1], [0.2], [9.0], [9.1]])
+    >>> cluster_components(pcs, resolution=0.5).tolist()
+    [0, 0, 0, 0, 0]
+    """
+    n = len(pcs)
+    if n <= most:
+        return communities(neighbour_edges(pcs, seed=seed), n, resolution, method, seed)
+    sample = np.sort(np.random.default_rng([seed, n]).choice(n, most, replace=False))
+    edges = neighbour_edges(pcs[sample], seed=seed)
+    found = communities(edges, most, resolution, method, seed)
+    return _by_size(_most_common_of_nearest(pcs, sample, found))
 
 # %% ../../nbs/data/clustering.ipynb #86d18062
 def cluster_cells(
@@ -163,7 +229,8 @@ def cluster_cells(
 ) -> Categorical:
     """Cluster cells (Marouf et al. 2020, Methods).
 
-    Zheng recipe, 50 principal components, 15 neighbours, Louvain or Leiden.
+    Zheng recipe, 50 principal components, 15 neighbours, Louvain or Leiden. Of very many cells only
+    a sample is in the graph, see `cluster_components`.
 
     Parameters
     ----------
@@ -189,6 +256,5 @@ def cluster_cells(
     if n < 2 or x.nnz == 0:
         found = np.zeros(n, int)
     else:
-        edges = neighbour_edges(principal_components(zheng17(x)), seed=seed)
-        found = communities(edges, n, resolution, method, seed)
+        found = cluster_components(principal_components(zheng17(x)), resolution, method, seed)
     return pd.Categorical.from_codes(found, [str(i) for i in range(found.max() + 1)])
