@@ -162,7 +162,7 @@ def communities(
     return _by_size(np.array(runs[int(np.argmax(quality))].membership, dtype=int))
 
 # %% ../../nbs/data/clustering.ipynb #09465f58
-MOST_IN_GRAPH = 200_000  # cells
+MOST_IN_GRAPH = 100_000  # cells
 _CELLS_AT_ONCE = 1 << 16
 
 
@@ -174,18 +174,19 @@ def _most_common_of_nearest(
     `pcs` float32 [cells, components], `sample` int [sampled], `clusters` int [sampled].
     """
     import faiss
+    from scipy.stats import mode
 
     dimensions, groups = pcs.shape[1], max(1, min(int(4 * len(sample) ** 0.5), len(sample) // 40))
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dimensions), dimensions, groups)
     index.nprobe = min(32, groups)
     index.train(pcs[sample])
     index.add(pcs[sample])
-    found, numbers = np.empty(len(pcs), int), np.arange(clusters.max() + 1)
+    found = np.empty(len(pcs), int)
     for start in range(0, len(pcs), _CELLS_AT_ONCE):
         part = slice(start, start + _CELLS_AT_ONCE)
         near = index.search(pcs[part], k)[1]
-        own = np.where(near >= 0, clusters[near], -1)
-        found[part] = np.stack([(own == number).sum(axis=1) for number in numbers]).argmax(axis=0)
+        own = np.where(near >= 0, clusters[near], clusters[near[:, :1]])
+        found[part] = mode(own, axis=1).mode
     found[sample] = clusters
     return found
 
