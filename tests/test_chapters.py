@@ -145,6 +145,8 @@ def with_what_they_use(run: set[str], body: list[ast.stmt]) -> set[str]:
 NOT_RUN = {
     "benchmarks.quality": {"model_quality"},
     "benchmarks.scale": {
+        "annbatch_batches_costs",
+        "annbatch_store_costs",
         "batches_costs",
         "copies_costs",
         "judging_costs",
