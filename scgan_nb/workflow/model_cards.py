@@ -101,6 +101,8 @@ def evaluation_section(report: Report | Mapping | str | Path | None) -> str:
     if report is None:
         return "The cells of this model were not evaluated, or the report was not given."
     numbers = report_numbers(report)
+    if numbers["headline"] is None:
+        return "The cells of this model were evaluated, but nothing could be measured."
     sizes = numbers["about"].get("sizes", "")
     named = [numbers["weakest"], *COPIES] if numbers["weakest"] else list(COPIES)
     head = ["| metric | value | other real cells | bad on purpose | in words |", "|" + "---|" * 5]
@@ -175,7 +177,7 @@ def model_card(
     done = experiment.preprocessed
     shares = done.train_cells_per_cluster if done is not None else {}
     counted = [f"{label} ({n:,})" for label, n in shares.items()]
-    asked = f'{{"{done.labels[0]}": 100}}' if by_label and done is not None else "100"
+    asked = repr({done.labels[0]: 100}) if by_label and done is not None else "100"
     facts = training_facts(experiment)
     return _FRAME.format(
         name=folder.resolve().name,
