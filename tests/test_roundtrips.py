@@ -110,6 +110,10 @@ def test_pictures_take_axes_and_return_axes(real, generated):
         assert draw(None)._repr_png_().startswith(b"\x89PNG"), name
 
 
+# part of the interface that the committed figures in papers/ were made with: to be changed with them
+EITHER = {"marker_plot": "Figure | Axes", "correlation_triangle_plot": "Figure | Axes"}
+
+
 def test_a_picture_is_axes_or_a_figure():
     """A function that takes `ax` returns axes, the others return a figure."""
     functions = {name: f for name, f in vars(sg.pl).items() if name.endswith("_plot")}
@@ -117,7 +121,7 @@ def test_a_picture_is_axes_or_a_figure():
     for name, function in functions.items():
         signature = inspect.signature(function)
         wanted = "Axes" if "ax" in signature.parameters else "Figure"
-        assert signature.return_annotation == wanted, name
+        assert signature.return_annotation == EITHER.get(name, wanted), name
 
 
 def test_pictures_are_there_without_the_cost_of_the_rest():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
     from scipy.sparse import csr_matrix
 
 # %% auto #0
@@ -199,7 +200,7 @@ def marker_plot(
     labels_key: str | None = "cluster",
     threshold: float = 0.05,
     ax: Axes | None = None,
-) -> Axes:
+) -> Figure | Axes:
     """Dot plot of genes by label, real and generated side by side.
 
     Parameters
@@ -304,7 +305,7 @@ def correlation_triangle_plot(
     genes: Sequence | None = None,
     labels_key: str | None = "cluster",
     ax: Axes | None = None,
-) -> Axes:
+) -> Figure | Axes:
     """Pearson correlations of genes in log1p units; real above, generated below the diagonal.
 
     Parameters
