@@ -110,7 +110,7 @@ def test_pictures_take_axes_and_return_axes(real, generated):
         assert draw(None)._repr_png_().startswith(b"\x89PNG"), name
 
 
-# part of the interface that the committed figures in papers/ were made with: to be changed with them
+# part of the interface that the figures in papers/ were made with: to be changed with them
 EITHER = {"marker_plot": "Figure | Axes", "correlation_triangle_plot": "Figure | Axes"}
 
 
