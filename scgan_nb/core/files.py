@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 # %% auto #0
-__all__ = ['remove_leftovers', 'explained_writing', 'plain_os_error', 'atomic_path', 'require_writable']
+__all__ = ['remove_for_good', 'remove_leftovers', 'explained_writing', 'plain_os_error', 'atomic_path', 'require_writable']
 
 # %% ../../nbs/core/files.ipynb #ee444f15
 def _refuse_full_folder(target: Path) -> None:
@@ -41,13 +41,18 @@ def _remove(path: Path) -> None:
         path.rmdir()
 
 
-def _remove_for_good(path: Path) -> None:
-    "Remove a file or a folder, even if threads of a library still write into it for a moment."
+def remove_for_good(path: Path) -> None:
+    """Remove a file or a folder, even if threads of a library still write into it for a moment.
+
+    Examples
+    --------
+    >>> remove_for_good(Path("no such folder"))
+    """
     for _ in range(50):
         _remove(path)
+        time.sleep(0.02)  # a thread may make it anew
         if not path.exists():
             return
-        time.sleep(0.02)
 
 # %% ../../nbs/core/files.ipynb #8241ac77
 def _flush_to_disk(path: Path) -> None:
@@ -269,7 +274,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             _put_in_place(temporary, target)
         except BaseException as error:
             spare.close()
-            _remove_for_good(temporary)
+            remove_for_good(temporary)
             if isinstance(error, OSError) and str(temporary) in str(error):
                 raise OSError(str(error).replace(str(temporary), str(target))) from error
             raise

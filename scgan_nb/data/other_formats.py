@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.files import remove_for_good
 from .cell_files import CELL_FORMATS, write_cells
 from .example_files import write_tenx_folder
 from .file_checks import file_suffix
@@ -101,7 +102,7 @@ def _folder_beside(path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_for_good(folder)
 
 
 def _write_archive(path: Path, cells: AnnData) -> None:

@@ -31,9 +31,9 @@ def usual_trees(fast: bool) -> int:
     Examples
     --------
     >>> usual_trees(fast=True), usual_trees(fast=False)
-    (100, 250)
+    (50, 250)
     """
-    return 100 if fast else 250
+    return 50 if fast else 250
 
 # %% ../../nbs/evaluation/settings.ipynb #dd9d9aee
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EvaluationSettings:
 
     n : cells per set in each draw; by default as many as possible, at most `most_cells`
     repeats, seed : number of draws, at least 2; seed of draws, forests and classifiers
-    fast : 100 trees instead of 250, fewer cells, and at most 3 draws per label
+    fast : 50 trees instead of 250, fewer cells, and at most 3 draws per label
     only : names of metrics; None for all
     match_labels : draw in the label mix of the real cells (if another mix was ordered)
     n_pcs, n_genes : components and genes of the space, see `Space`
@@ -56,7 +56,7 @@ class EvaluationSettings:
     Examples
     --------
     >>> EvaluationSettings(fast=True).forest_trees
-    100
+    50
     """
 
     n: int | None = None

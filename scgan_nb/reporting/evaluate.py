@@ -52,7 +52,7 @@ class EvaluationSettings:
     n : cells a side in each draw; None: as many as there are, at most 1,000 (`fast`: 300).
     repeats : number of draws; more of them give narrower intervals.
     seed : the same seed gives the same numbers.
-    fast : forests of 100 trees and at most 300 cells a side, instead of 250 and 1,000.
+    fast : forests of 50 trees and at most 300 cells a side, instead of 250 and 1,000.
     only : names of metrics; None for all.
     match_labels : draw generated cells in the real label mix, for cells that were ordered in
         another mix on purpose.
