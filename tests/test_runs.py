@@ -206,7 +206,7 @@ def interrupt(kernel, job):
 
 @pytest.mark.slow
 def test_stopped_and_run_again_in_one_kernel(tmp_path):
-    given = SMALL | {"max_steps": 600, "save_freq": 20, "cells_no": 30}
+    given = SMALL | {"max_steps": 300, "save_freq": 10, "cells_no": 30}
     kernel = Kernel("train.ipynb", tmp_path, **given, out_dir="run")
     with kernel.client.setup_kernel():
         stop = Thread(target=interrupt, args=(kernel, tmp_path / "run" / "job"))
@@ -215,7 +215,7 @@ def test_stopped_and_run_again_in_one_kernel(tmp_path):
             kernel.run_all()
         stop.join()
         done = int(checkpoints(tmp_path / "run" / "job")[-1].stem.removeprefix("model-"))
-        assert 0 < done < 600
+        assert 0 < done < 300
         kernel.run_all()
 
     settings = read_experiment(tmp_path / "run")

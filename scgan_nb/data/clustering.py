@@ -212,9 +212,10 @@ def cluster_components(
 
     Examples
     --------
-    >>> pcs = np.float32([[0.0], [0.1], [0.2], [9.0], [9.1]])
-    >>> cluster_components(pcs, resolution=0.5).tolist()
-    [0, 0, 0, 0, 0]
+    >>> pcs = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    >>> pcs[:20] += 9
+    >>> np.bincount(cluster_components(pcs)).tolist()
+    [40, 20]
     """
     n = len(pcs)
     if n <= most:

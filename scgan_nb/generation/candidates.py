@@ -103,6 +103,6 @@ def fit_density_ratio(
         early_stopping=False,
         random_state=seed,
     )
+    # without weights: that real cells are fewer changes the ratios by a constant only
     with threadpool_limits(1):
-        weights = np.where(is_real, GENERATED_PER_REAL, 1.0)
-        gan.density_ratio.take(classifier.fit(x, is_real, sample_weight=weights))
+        gan.density_ratio.take(classifier.fit(x, is_real))
