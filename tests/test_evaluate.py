@@ -391,9 +391,12 @@ def test_copies_are_copies_with_few_held_out_cells(pbmc, fit_on):
     for found in (copula, clean):
         assert found["memorisation_share"].value < 0.55
         assert not any(is_alarm(m) for name, m in found.items() if name in ALARMS[1:])
-        # standard error 0.1: copies differ from other cells by 0.07, a mean is known to 0.005
-        assert found["membership_auroc"].score > 0.6
         assert found["near_duplicate_share"].score > 0.95 < found["nndr"].score
+    # standard error 0.1: copies differ from other cells by 0.07, a mean is known to 0.005
+    assert copula["membership_auroc"].score > 0.6
+    # 300 released cells are too few for a score: the controls are too near to each other
+    few = clean["membership_auroc"]
+    assert few.score is None and abs(few.value - few.positive_control) < 0.03
     assert not is_alarm(clean["memorisation_share"])
     assert all(m.score is None or m.score > 0.5 for m in clean.values())
     released = {"generated": 600, "real": 600 if fit_on == "train" else 300}
