@@ -33,7 +33,7 @@ class Task(NamedTuple):
             return self.key, self.function(*self.arguments)
 
 # %% ../../nbs/evaluation/parallel.ipynb #859f047f
-ENOUGH_WORK = 100_000  # trees x cells
+ENOUGH_WORK = 70_000  # trees x cells
 
 
 def run_tasks(
