@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['MOST_OF_MEMORY', 'memory_allowed', 'available_memory', 'fits_in_memory']
+__all__ = ['LIBRARY_BYTES', 'MOST_OF_MEMORY', 'memory_allowed', 'available_memory', 'require_addresses', 'fits_in_memory']
 
 # %% ../../nbs/core/memory.ipynb #dd2a139f
 def _free_in_group() -> int | None:
@@ -59,6 +59,34 @@ def available_memory() -> int:
     free = psutil.virtual_memory().available
     limits = (_free_in_group(), memory_allowed())
     return min([free, *(limit for limit in limits if limit is not None)])
+
+# %% ../../nbs/core/memory.ipynb #e4513504
+LIBRARY_BYTES = 2**28  # OpenBLAS asks for its buffer of 128 MB for ever if there is no room
+
+
+def require_addresses(what: str, n_bytes: int = LIBRARY_BYTES) -> None:
+    """Refuse a limit of memory (ulimit -v) with which libraries do not end.
+
+    Parameters
+    ----------
+    what : what needs the memory, for the message.
+    n_bytes : memory that it takes at least.
+
+    Raises
+    ------
+    RuntimeError
+        Less than that may be taken.
+
+    Examples
+    --------
+    >>> require_addresses("the evaluation")
+    """
+    left = memory_allowed()
+    if left is not None and left < n_bytes:
+        raise RuntimeError(
+            f"this process may take {left / 2**20:,.0f} MB more of memory (ulimit -v), and "
+            f"{what} needs {n_bytes / 2**20:,.0f} at least; raise the limit"
+        )
 
 # %% ../../nbs/core/memory.ipynb #88d708fe
 MOST_OF_MEMORY = 0.75  # of what is free

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.memory import require_addresses
 from .alignment import AlignedCells
 from .cell_sets import CellSet
 from .detectors import COUNT_DETECTORS
@@ -232,6 +233,7 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
     >>> plan.n, plan.names, plan.generated.components.shape
     (20, ['mmd', 'ks'], (40, 19))
     """
+    require_addresses("the evaluation")
     rng = np.random.default_rng([settings.seed, 1])
     split = split_holdout(aligned, settings.fit_on, rng)
     n = cells_per_set(aligned, split, settings.n, settings.fast)
