@@ -40,7 +40,7 @@ AMOUNTS = {
     "disk": (0.0, 0.3, 0.6, 0.9),  # of what the command writes
     "read-only": (0,),
     "file size": (1, 600, 4_000, 16_000),  # bytes
-    "handles": (1, 2, 3, 6),  # more than are open
+    "handles": (1, 2, 3, 6, 33, 48),  # more than are open
     "memory": (1, 40, 1_000, 1_600),  # MiB more than are used
 }
 OF_LIBRARIES = ("OpenBLAS error: Memory allocation",)  # which then end the process themselves
@@ -130,6 +130,9 @@ def set_limit(kind: int, number: int) -> None:
 
 def limit_handles(more: int) -> None:
     """Allow this process only so many files more than are open."""
+    from scgan_nb.workflow import devices
+
+    devices._require_handles.cache_clear()  # the process that was forked may have asked before
     taken = {int(name) for name in os.listdir("/proc/self/fd")}
     free = (number for number in range(4096) if number not in taken)
     set_limit(resource.RLIMIT_NOFILE, [next(free) for _ in range(more)][-1] + 1)

@@ -19,8 +19,9 @@ from ..core.memory import memory_allowed
 log = logging.getLogger("scgan_nb")
 
 # %% auto #0
-__all__ = ['log', 'START_BYTES', 'RUN_BYTES', 'gpu_names', 'gpus_here', 'usable_gpus', 'gpu_groups', 'import_tensorflow',
-           'Outcome', 'run_jobs', 'run_in_process', 'describe_error', 'is_of_tensorflow', 'run_in_processes']
+__all__ = ['log', 'START_BYTES', 'RUN_BYTES', 'START_HANDLES', 'gpu_names', 'gpus_here', 'usable_gpus', 'gpu_groups',
+           'import_tensorflow', 'Outcome', 'run_jobs', 'run_in_process', 'describe_error', 'is_of_tensorflow',
+           'run_in_processes']
 
 # %% ../../nbs/workflow/devices.ipynb #0698add9
 def gpu_names() -> list[str]:
@@ -101,13 +102,37 @@ def _require_addresses() -> None:
         )
 
 
+START_HANDLES = 32  # of files; without a free one TensorFlow's random device ends the process
+
+
+@functools.cache
+def _require_handles() -> None:
+    "Refuse a limit of open files (ulimit -n) with which TensorFlow may end the process."
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return
+    left = max(0, limit - psutil.Process().num_fds())
+    if left < START_HANDLES:
+        raise RuntimeError(
+            f"this process may open {left} more files (ulimit -n), and TensorFlow needs "
+            f"{START_HANDLES}; raise the limit"
+        )
+
+
 def import_tensorflow() -> None:
     """Import TensorFlow without the notes that its libraries write when they are loaded.
 
     Raises
     ------
     RuntimeError
-        The memory of this process is limited to less than TensorFlow needs to start.
+        The memory of this process, or its number of open files, is limited to less than
+        TensorFlow needs to start.
 
     Examples
     --------
@@ -116,6 +141,7 @@ def import_tensorflow() -> None:
     True
     """
     _require_addresses()
+    _require_handles()
     if "tensorflow" in sys.modules:
         return
     sys.stderr.flush()
