@@ -86,7 +86,7 @@ def gpu_groups(gpus: Sequence[int], each: int) -> list[str]:
     starts = range(0, max(len(gpus) - each + 1, min(1, len(gpus))), max(1, each))
     return [",".join(map(str, gpus[start : start + each])) for start in starts]
 
-# %% ../../nbs/workflow/devices.ipynb #93efafb5
+# %% ../../nbs/workflow/devices.ipynb #5a12108d
 START_BYTES, RUN_BYTES = 1 * 2**30, 5 * 2**28  # of addresses: TensorFlow's import, and its start
 
 
@@ -125,6 +125,7 @@ def _require_handles() -> None:
         )
 
 
+# %% ../../nbs/workflow/devices.ipynb #93efafb5
 def import_tensorflow() -> None:
     """Import TensorFlow without the notes that its libraries write when they are loaded.
 
