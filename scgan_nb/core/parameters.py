@@ -321,7 +321,7 @@ class CountTraining(OriginalTraining):
         lt=1,
     )
     averaging: float = setting(
-        0.999,
+        0.9999,
         "recipe counts: decay of the averaged weights of the generator, which make the cells",
         extension=True,
         ge=0,

@@ -275,7 +275,7 @@ class CountCritic(Critic):
     def __init__(
         self,
         genes: int,
-        layers: tuple[int, ...] | list[int] = (512, 256),
+        layers: tuple[int, ...] | list[int] = (256, 256),
         clusters: int = 0,
         head: str = "projection",
         seed: int = 0,

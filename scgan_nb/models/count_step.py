@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
+__all__ = ['GENERATOR_SLOWING', 'WEIGHT_DECAY', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
            'with_later_arrays']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
@@ -54,7 +54,7 @@ class CountGAN(WGAN):
         critic: CountCritic,
         optimizer=None,
         lambd: float = 10.0,
-        averaging: float = 0.999,
+        averaging: float = 0.9999,
         first_rate: float = 1e-3,
     ):
         super().__init__(generator, critic, optimizer, lambd)
@@ -75,7 +75,7 @@ class CountGAN(WGAN):
     def update_average(self, z: tf.Tensor, labels: Labels, depths: tf.Tensor) -> None:
         """Move the averaged weights towards the present ones, and follow their moments."""
         t = tf.cast(self.generator_optimizer.updates, tf.float32)
-        decay = tf.minimum(self.averaging, (1.0 + t) / (10.0 + t))
+        decay = tf.minimum(self.averaging, (1.0 + t) / (3.0 + t))
         both = self.averaged.averaged_variables, self.generator.averaged_variables
         for mean, present in zip(*both, strict=True):
             mean.assign(decay * mean + (1.0 - decay) * present)
@@ -123,7 +123,7 @@ def _update_critic(gan: CountGAN, real: tf.Tensor, batch: _Batch, rate: tf.Tenso
     return update._replace(fake=batch.counts)
 
 # %% ../../nbs/models/count_step.ipynb #51f5ce97
-GENERATOR_SLOWING = 0.35
+GENERATOR_SLOWING, WEIGHT_DECAY = 0.35, 1.0
 
 
 def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
@@ -138,6 +138,8 @@ def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
     slower = (rate / gan.first_rate) ** GENERATOR_SLOWING
     update = Update({"generator_loss": loss}, None, d_fake, batch.counts, gradients)
     update = apply_update(gan.generator_optimizer, update, slower * rate)
+    weights = gan.generator.output.weights
+    weights.assign((1.0 - WEIGHT_DECAY * rate) * weights)
     gan.update_average(batch.draws.z, batch.draws.labels, batch.depths)
     return update
 

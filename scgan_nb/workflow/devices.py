@@ -124,7 +124,6 @@ def _require_handles() -> None:
             f"{START_HANDLES}; raise the limit"
         )
 
-
 # %% ../../nbs/workflow/devices.ipynb #93efafb5
 def import_tensorflow() -> None:
     """Import TensorFlow without the notes that its libraries write when they are loaded.
