@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['GENERATOR_SLOWING', 'WEIGHT_DECAY', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
+__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
            'with_later_arrays']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
@@ -123,7 +123,7 @@ def _update_critic(gan: CountGAN, real: tf.Tensor, batch: _Batch, rate: tf.Tenso
     return update._replace(fake=batch.counts)
 
 # %% ../../nbs/models/count_step.ipynb #51f5ce97
-GENERATOR_SLOWING, WEIGHT_DECAY = 0.35, 1.0
+GENERATOR_SLOWING = 0.35
 
 
 def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
@@ -138,8 +138,6 @@ def _update_generator(gan: CountGAN, batch: _Batch, rate: tf.Tensor) -> Update:
     slower = (rate / gan.first_rate) ** GENERATOR_SLOWING
     update = Update({"generator_loss": loss}, None, d_fake, batch.counts, gradients)
     update = apply_update(gan.generator_optimizer, update, slower * rate)
-    weights = gan.generator.output.weights
-    weights.assign((1.0 - WEIGHT_DECAY * rate) * weights)
     gan.update_average(batch.draws.z, batch.draws.labels, batch.depths)
     return update
 
