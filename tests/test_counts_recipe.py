@@ -110,7 +110,7 @@ def test_clumps_and_thresholds_can_be_left_out():
     cells = pbmc_example()
     models = [
         sg.CscGAN(cells, labels_key="cell_type", **SMALL, **changes).train(2, progress=False)
-        for changes in ({}, {"clumping": False, "critic_thresholds": []})
+        for changes in ({"critic_thresholds": [1, 3, 10]}, {"clumping": False})
     ]
     genes = cells.n_vars
     assert [model.gan.critic.hidden[0].weights.shape[0] for model in models] == [
