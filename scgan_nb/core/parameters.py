@@ -327,6 +327,13 @@ class CountTraining(OriginalTraining):
         ge=0,
         lt=1,
     )
+    critic_decay: float = setting(
+        0.0,
+        "recipe counts: decay of the weights of the critic's first layer, times the learning rate, "
+        "so that it forgets single cells",
+        extension=True,
+        ge=0,
+    )
 
 # %% ../../nbs/core/parameters.ipynb #2d2b63cf
 class _DeviceTraining(CountTraining):

@@ -5,6 +5,7 @@
 # %% ../../nbs/models/count_step.ipynb #d8ae8647
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams, TrainingParams
 
 # %% auto #0
-__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
+__all__ = ['GENERATOR_SLOWING', 'CountGAN', 'forget', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
            'with_later_arrays']
 
 # %% ../../nbs/models/count_step.ipynb #f5849920
@@ -44,6 +45,7 @@ class CountGAN(WGAN):
     generator, averaged, critic : from `build_count_networks`.
     optimizer, lambd : see `WGAN`.
     averaging : decay of the averaged weights.
+    critic_decay : of the critic's first layer, see `forget`.
     first_rate : learning rate at which training begins.
     """
 
@@ -55,10 +57,12 @@ class CountGAN(WGAN):
         optimizer=None,
         lambd: float = 10.0,
         averaging: float = 0.9999,
+        critic_decay: float = 0.0,
         first_rate: float = 1e-3,
     ):
         super().__init__(generator, critic, optimizer, lambd)
         self.averaged, self.averaging, self.first_rate = averaged, averaging, first_rate
+        self.critic_decay = critic_decay
         self.density_ratio = DensityRatio()
 
     def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
@@ -80,6 +84,27 @@ class CountGAN(WGAN):
         for mean, present in zip(*both, strict=True):
             mean.assign(decay * mean + (1.0 - decay) * present)
         self.averaged.hidden_of(z, labels, depths, training=True, follow=True)
+
+# %% ../../nbs/models/count_step.ipynb #9110af3e
+def forget(critic: CountCritic, rate: tf.Tensor, decay: float) -> None:
+    """Shrink the weights of the critic's first layer (Loshchilov & Hutter 2019), after an update.
+
+    Parameters
+    ----------
+    critic : whose weights are changed.
+    rate : learning rate of the update, a scalar.
+    decay : of the logarithm of the weights, times `rate`.
+
+    Examples
+    --------
+    >>> critic = CountCritic(genes=5, layers=[4])
+    >>> before = critic.hidden[0].weights.numpy()
+    >>> forget(critic, tf.constant(1e-3), 10.0)
+    >>> round(float((critic.hidden[0].weights / before).numpy().mean()), 3)
+    0.99
+    """
+    weights = critic.hidden[0].weights
+    weights.assign(tf.exp(-decay * rate) * weights)
 
 # %% ../../nbs/models/count_step.ipynb #8a7e9a8c
 class _Batch(NamedTuple):
@@ -118,6 +143,8 @@ def _update_critic(gan: CountGAN, real: tf.Tensor, batch: _Batch, rate: tf.Tenso
     """Update the critic, and what is found by comparison, with a real and a generated batch."""
     seen = views(real, batch.depths, gan.critic.thresholds)
     update = gan.critic_update(seen, batch.draws.labels, batch.draws, rate, batch.views)
+    if gan.critic_decay:
+        forget(gan.critic, rate, gan.critic_decay)
     for found in gan.generator.found_by_comparison:
         found.follow(real, batch.counts)
     return update._replace(fake=batch.counts)
@@ -194,7 +221,7 @@ def make_gan(
     sizes = model, genes, clusters, training.seed, training.precision
     if model.recipe == "counts":
         networks = build_count_networks(*sizes, levels)
-        rates = training.averaging, training.learning_rate.alpha_0
+        rates = training.averaging, training.critic_decay, training.learning_rate.alpha_0
         return CountGAN(*networks, training.optimizer, model.lambd, *rates)
     return WGAN(*build(*sizes), training.optimizer, model.lambd)
 
@@ -213,8 +240,10 @@ def with_later_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     is_counts = any(name.startswith("averaged/") for name in arrays)
     later = {NAME: np.zeros(SHAPE)} if is_counts else {}
+    squares = re.compile(r"generator/generator_layers_output/fully_connected/weights/\w+_[12]")
+    means = {n: np.asarray(a.mean()) for n, a in arrays.items() if squares.fullmatch(n)}
     for scope in ("generator", "averaged"):
         if f"{scope}/clumps/clumping" in arrays:
             variables = LargeClumps().variables
             later |= {f"{scope}/large_clumps/{v.name.split(':')[0]}": v.numpy() for v in variables}
-    return later | arrays
+    return later | arrays | (means if is_counts else {})

@@ -39,7 +39,10 @@ def _optimizers(generator: Generator, critic: Critic, settings, fast: bool) -> t
         options |= {"beta1": settings.beta1, "beta2": settings.beta2}
         options["amsgrad"] = settings.algorithm == "AMSGrad"
     networks = generator, critic
-    return tuple(Adam(network.trainable_by_name(), **options) for network in networks)
+    return tuple(
+        Adam(network.trainable_by_name(), **options, one_moment=network.one_moment)
+        for network in networks
+    )
 
 
 def _optimizer_state(gan: WGAN) -> dict[str, tf.Variable]:
