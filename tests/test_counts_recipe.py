@@ -127,6 +127,25 @@ def test_clumps_and_thresholds_can_be_left_out():
     assert not any("clump" in name for name in names[1])
 
 
+def test_the_critic_forgets_and_the_last_layer_has_one_moment(tmp_path):
+    def new(**changes):
+        return sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL, **changes)
+
+    kept, forgets = (new(critic_decay=d).train(20, progress=False) for d in (0.0, 30.0))
+    sizes = [np.linalg.norm(model.gan.critic.hidden[0].weights) for model in (kept, forgets)]
+    assert sizes[1] < 0.9 * sizes[0]
+    moments = {}
+    for one_moment in (True, False):
+        model = new(one_moment=one_moment).train(3, progress=False)
+        folder = model.save(tmp_path / str(one_moment), optimizers=True)
+        loaded = sg.load(folder, pbmc_example()).train(5, progress=False)
+        assert same(loaded, new(one_moment=one_moment).train(5, progress=False))
+        state = model.gan.generator_optimizer.variables_by_name()
+        name = "generator/generator_layers_output/fully_connected/weights/Adam"
+        moments[one_moment] = [state[name + end].shape.rank for end in ("", "_1")]
+    assert moments == {True: [2, 0], False: [2, 2]}
+
+
 def test_clumps_lower_the_number_of_ones_and_keep_library_sizes():
     model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(2, progress=False)
     ones = []

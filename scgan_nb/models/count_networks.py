@@ -132,8 +132,6 @@ class _ShareLayers(_ClumpingNetwork):
         self.named_layers = names | {"depths": [self.depth_scale]}
         if clumps:
             self.add_clumps()
-        named = self.trainable_by_name().items()
-        self.one_moment = tuple(name for name, v in named if v is self.output.weights)
 
     def start_covariates(self, first_row: int) -> None:
         """Begin covariates, rows `first_row` and below in the tables of the norms, at zero."""

@@ -5,7 +5,6 @@
 # %% ../../nbs/models/count_step.ipynb #d8ae8647
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +35,12 @@ if TYPE_CHECKING:
 __all__ = ['GENERATOR_SLOWING', 'CountGAN', 'forget', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
            'with_later_arrays']
 
+# %% ../../nbs/models/count_step.ipynb #bb5bf2e3
+def _last_layer(generator: ShareGenerator) -> list[str]:
+    """Name of the weights of the generator's last layer."""
+    named = generator.trainable_by_name().items()
+    return [name for name, variable in named if variable is generator.output.weights]
+
 # %% ../../nbs/models/count_step.ipynb #f5849920
 class CountGAN(WGAN):
     """Generator, averaged generator and critic of the recipe "counts", with their optimizers.
@@ -44,9 +49,9 @@ class CountGAN(WGAN):
     ----------
     generator, averaged, critic : from `build_count_networks`.
     optimizer, lambd : see `WGAN`.
-    averaging : decay of the averaged weights.
-    critic_decay : of the critic's first layer, see `forget`.
+    averaging, critic_decay : of the averaged weights; of the critic's first layer, see `forget`.
     first_rate : learning rate at which training begins.
+    one_moment : the generator's last layer has one second moment, see `optimizers.Adam`.
     """
 
     def __init__(
@@ -59,10 +64,12 @@ class CountGAN(WGAN):
         averaging: float = 0.9999,
         critic_decay: float = 0.0,
         first_rate: float = 1e-3,
+        one_moment: bool = False,
     ):
-        super().__init__(generator, critic, optimizer, lambd)
-        self.averaged, self.averaging, self.first_rate = averaged, averaging, first_rate
-        self.critic_decay = critic_decay
+        last = _last_layer(generator) if one_moment else []
+        super().__init__(generator, critic, optimizer, lambd, one_moment=last)
+        self.averaged, self.averaging, self.critic_decay = averaged, averaging, critic_decay
+        self.first_rate = first_rate
         self.density_ratio = DensityRatio()
 
     def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
@@ -221,8 +228,15 @@ def make_gan(
     sizes = model, genes, clusters, training.seed, training.precision
     if model.recipe == "counts":
         networks = build_count_networks(*sizes, levels)
-        rates = training.averaging, training.critic_decay, training.learning_rate.alpha_0
-        return CountGAN(*networks, training.optimizer, model.lambd, *rates)
+        return CountGAN(
+            *networks,
+            training.optimizer,
+            model.lambd,
+            training.averaging,
+            training.critic_decay,
+            training.learning_rate.alpha_0,
+            training.one_moment,
+        )
     return WGAN(*build(*sizes), training.optimizer, model.lambd)
 
 # %% ../../nbs/models/count_step.ipynb #ba03fc5f
@@ -240,10 +254,8 @@ def with_later_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     is_counts = any(name.startswith("averaged/") for name in arrays)
     later = {NAME: np.zeros(SHAPE)} if is_counts else {}
-    squares = re.compile(r"generator/generator_layers_output/fully_connected/weights/\w+_[12]")
-    means = {n: np.asarray(a.mean()) for n, a in arrays.items() if squares.fullmatch(n)}
     for scope in ("generator", "averaged"):
         if f"{scope}/clumps/clumping" in arrays:
             variables = LargeClumps().variables
             later |= {f"{scope}/large_clumps/{v.name.split(':')[0]}": v.numpy() for v in variables}
-    return later | arrays | (means if is_counts else {})
+    return later | arrays

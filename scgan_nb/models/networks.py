@@ -44,7 +44,6 @@ class Network(tf.Module):
     scope: str
     makes_counts = False
     named_layers: dict[str, list[tf.Module]]
-    one_moment: tuple[str, ...] = ()  # see `optimizers.Adam`
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
         """Every variable, moving averages included, under its name in an original checkpoint."""

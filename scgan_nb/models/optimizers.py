@@ -88,16 +88,14 @@ class Adam(tf.Module):
     Parameters
     ----------
     variables : name -> variable.
-    beta1, beta2 : decay of the means of the gradient and of its square.
+    beta1, beta2, epsilon : decay of the means of gradient and square; added to the root.
     amsgrad : divide by the largest second moment so far (Reddi et al. 2018); False for Adam.
-    epsilon : added to the root.
     fused : use TensorFlow's kernel (True) or the equations as operations.
-    one_moment : names of variables with one second moment for all their numbers.
+    one_moment : variables with one second moment for all their numbers, by the equations.
 
     Examples
     --------
-    >>> w = tf.Variable([1.0])
-    >>> Adam({"w": w}).apply({"w": tf.constant([2.0])}, 0.1)
+    >>> Adam({"w": (w := tf.Variable([1.0]))}).apply({"w": tf.constant([2.0])}, 0.1)
     >>> round(float(w[0]), 3)
     0.9
     """
@@ -116,8 +114,7 @@ class Adam(tf.Module):
         self.rule, self.fused = AdamRule(beta1, beta2, epsilon, amsgrad), fused
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.targets = list(variables.items())
-        self.one_moment, number = frozenset(one_moment), 3 if amsgrad else 2
-        self.slots = [_moments(v, number, name in self.one_moment) for name, v in self.targets]
+        self.slots = [_moments(v, 3 if amsgrad else 2, n in one_moment) for n, v in self.targets]
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
         """Moments under the names of an original checkpoint, see `slots_by_name`."""
@@ -131,7 +128,7 @@ class Adam(tf.Module):
         t, rule = tf.cast(self.updates.assign_add(1), tf.float32), self.rule
         powers = tf.pow(rule.beta1, t), tf.pow(rule.beta2, t)
         for (name, variable), slots in zip(self.targets, self.slots, strict=True):
-            fused = self.fused and name not in self.one_moment
+            fused = self.fused and slots[-1].shape == variable.shape
             update = rule.by_kernel if fused else rule.by_equations
             update(variable, slots, gradients[name], learning_rate, powers)
 

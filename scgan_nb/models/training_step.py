@@ -5,7 +5,7 @@
 # %% ../../nbs/models/training_step.ipynb #bd05c547
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
@@ -32,17 +32,16 @@ __all__ = ['apply_update', 'critic_gradients', 'generator_gradients', 'WGAN', 's
            'compile_step']
 
 # %% ../../nbs/models/training_step.ipynb #89d7d1b2
-def _optimizers(generator: Generator, critic: Critic, settings, fast: bool) -> tuple[Adam, Adam]:
+def _optimizers(
+    generator: Generator, critic: Critic, settings, fast: bool, one_moment: Sequence[str]
+) -> tuple[Adam, Adam]:
     """Optimizers of generator and critic; `settings` is a `parameters.Optimizer` or None."""
-    options = {"fused": fast}
+    options = {"fused": fast, "one_moment": one_moment}
     if settings:
         options |= {"beta1": settings.beta1, "beta2": settings.beta2}
         options["amsgrad"] = settings.algorithm == "AMSGrad"
     networks = generator, critic
-    return tuple(
-        Adam(network.trainable_by_name(), **options, one_moment=network.one_moment)
-        for network in networks
-    )
+    return tuple(Adam(network.trainable_by_name(), **options) for network in networks)
 
 
 def _optimizer_state(gan: WGAN) -> dict[str, tf.Variable]:
@@ -93,10 +92,10 @@ class WGAN(tf.Module):
 
     Parameters
     ----------
-    generator, critic : the networks.
+    generator, critic, lambd : the networks; weight of the gradient penalty.
     optimizer : a `parameters.Optimizer` (algorithm, beta1, beta2); None for the published settings.
-    lambd : weight of the gradient penalty.
     fast : use `fast_updates` and the optimizer's kernel (True), or the textbook for both.
+    one_moment : names of weights with one second moment for all, see `optimizers.Adam`.
     """
 
     def __init__(
@@ -106,11 +105,12 @@ class WGAN(tf.Module):
         optimizer=None,
         lambd: float = 10.0,
         fast: bool = True,
+        one_moment: Sequence[str] = (),
     ):
         super().__init__()
         self.generator, self.critic, self.lambd, self.fast = generator, critic, lambd, fast
-        both = _optimizers(generator, critic, optimizer, fast)
-        self.generator_optimizer, self.critic_optimizer = both
+        made = _optimizers(generator, critic, optimizer, fast, one_moment)
+        self.generator_optimizer, self.critic_optimizer = made
 
     def critic_update(
         self,
