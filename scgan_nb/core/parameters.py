@@ -334,12 +334,6 @@ class CountTraining(OriginalTraining):
         extension=True,
         ge=0,
     )
-    one_moment: bool = setting(
-        False,
-        "recipe counts: one second moment for all weights of the generator's last layer, so that "
-        "rare genes move less at random; better for shallow counts, not for deep ones",
-        extension=True,
-    )
 
 # %% ../../nbs/core/parameters.ipynb #2d2b63cf
 class _DeviceTraining(CountTraining):

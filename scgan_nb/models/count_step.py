@@ -35,12 +35,6 @@ if TYPE_CHECKING:
 __all__ = ['GENERATOR_SLOWING', 'CountGAN', 'forget', 'compile_count_step', 'sampler_of', 'density_ratio_of', 'make_gan',
            'with_later_arrays']
 
-# %% ../../nbs/models/count_step.ipynb #bb5bf2e3
-def _last_layer(generator: ShareGenerator) -> list[str]:
-    """Name of the weights of the generator's last layer."""
-    named = generator.trainable_by_name().items()
-    return [name for name, variable in named if variable is generator.output.weights]
-
 # %% ../../nbs/models/count_step.ipynb #f5849920
 class CountGAN(WGAN):
     """Generator, averaged generator and critic of the recipe "counts", with their optimizers.
@@ -51,7 +45,6 @@ class CountGAN(WGAN):
     optimizer, lambd : see `WGAN`.
     averaging, critic_decay : of the averaged weights; of the critic's first layer, see `forget`.
     first_rate : learning rate at which training begins.
-    one_moment : the generator's last layer has one second moment, see `optimizers.Adam`.
     """
 
     def __init__(
@@ -64,10 +57,8 @@ class CountGAN(WGAN):
         averaging: float = 0.9999,
         critic_decay: float = 0.0,
         first_rate: float = 1e-3,
-        one_moment: bool = False,
     ):
-        last = _last_layer(generator) if one_moment else []
-        super().__init__(generator, critic, optimizer, lambd, one_moment=last)
+        super().__init__(generator, critic, optimizer, lambd)
         self.averaged, self.averaging, self.critic_decay = averaged, averaging, critic_decay
         self.first_rate = first_rate
         self.density_ratio = DensityRatio()
@@ -228,15 +219,9 @@ def make_gan(
     sizes = model, genes, clusters, training.seed, training.precision
     if model.recipe == "counts":
         networks = build_count_networks(*sizes, levels)
-        return CountGAN(
-            *networks,
-            training.optimizer,
-            model.lambd,
-            training.averaging,
-            training.critic_decay,
-            training.learning_rate.alpha_0,
-            training.one_moment,
-        )
+        decays = training.averaging, training.critic_decay
+        rate = training.learning_rate.alpha_0
+        return CountGAN(*networks, training.optimizer, model.lambd, *decays, rate)
     return WGAN(*build(*sizes), training.optimizer, model.lambd)
 
 # %% ../../nbs/models/count_step.ipynb #ba03fc5f

@@ -5,7 +5,7 @@
 # %% ../../nbs/models/optimizers.ipynb #4cd52e8b
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
@@ -53,21 +53,19 @@ class AdamRule(NamedTuple):
         rate: float | tf.Tensor,
         powers: tuple[tf.Tensor, tf.Tensor],
     ) -> None:
-        """Update `variable` and its `slots` by the equations; v may be one number for all."""
+        """Update `variable` and its `slots` by the equations."""
         m, v, *largest = slots
-        square = gradient**2 if v.shape.rank else tf.reduce_mean(gradient**2)
         m.assign(self.beta1 * m + (1 - self.beta1) * gradient)
-        v.assign(self.beta2 * v + (1 - self.beta2) * square)
+        v.assign(self.beta2 * v + (1 - self.beta2) * gradient**2)
         for vhat in largest:
             vhat.assign(tf.maximum(vhat, v))
         step = rate * tf.sqrt(1 - powers[1]) / (1 - powers[0])
         variable.assign_sub(step * m / (tf.sqrt((largest or [v])[0]) + self.epsilon))
 
 # %% ../../nbs/models/optimizers.ipynb #9f4e4a8f
-def _moments(variable: tf.Variable, number: int, one: bool) -> list[tf.Variable]:
-    """That many moments of `variable`, at zero; with `one`, those of the square are one number."""
-    shapes = [variable.shape] + [tf.TensorShape([]) if one else variable.shape] * (number - 1)
-    return [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
+def _zeros_like(variable: tf.Variable, number: int) -> list[tf.Variable]:
+    """That many variables of zeros for the moments of `variable`."""
+    return [tf.Variable(tf.zeros(variable.shape), trainable=False) for _ in range(number)]
 
 
 def slots_by_name(name: str, slots: Sequence[tf.Variable]) -> dict[str, tf.Variable]:
@@ -88,14 +86,15 @@ class Adam(tf.Module):
     Parameters
     ----------
     variables : name -> variable.
-    beta1, beta2, epsilon : decay of the means of gradient and square; added to the root.
+    beta1, beta2 : decay of the means of the gradient and of its square.
     amsgrad : divide by the largest second moment so far (Reddi et al. 2018); False for Adam.
+    epsilon : added to the root.
     fused : use TensorFlow's kernel (True) or the equations as operations.
-    one_moment : variables with one second moment for all their numbers, by the equations.
 
     Examples
     --------
-    >>> Adam({"w": (w := tf.Variable([1.0]))}).apply({"w": tf.constant([2.0])}, 0.1)
+    >>> w = tf.Variable([1.0])
+    >>> Adam({"w": w}).apply({"w": tf.constant([2.0])}, 0.1)
     >>> round(float(w[0]), 3)
     0.9
     """
@@ -108,13 +107,12 @@ class Adam(tf.Module):
         amsgrad: bool = True,
         epsilon: float = 1e-8,
         fused: bool = True,
-        one_moment: Collection[str] = (),
     ):
         super().__init__()
         self.rule, self.fused = AdamRule(beta1, beta2, epsilon, amsgrad), fused
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.targets = list(variables.items())
-        self.slots = [_moments(v, 3 if amsgrad else 2, n in one_moment) for n, v in self.targets]
+        self.slots = [_zeros_like(v, 3 if amsgrad else 2) for v in variables.values()]
 
     def variables_by_name(self) -> dict[str, tf.Variable]:
         """Moments under the names of an original checkpoint, see `slots_by_name`."""
@@ -127,9 +125,8 @@ class Adam(tf.Module):
         """Update every variable; `gradients` has a tensor for each name."""
         t, rule = tf.cast(self.updates.assign_add(1), tf.float32), self.rule
         powers = tf.pow(rule.beta1, t), tf.pow(rule.beta2, t)
+        update = rule.by_kernel if self.fused else rule.by_equations
         for (name, variable), slots in zip(self.targets, self.slots, strict=True):
-            fused = self.fused and slots[-1].shape == variable.shape
-            update = rule.by_kernel if fused else rule.by_equations
             update(variable, slots, gradients[name], learning_rate, powers)
 
 # %% ../../nbs/models/optimizers.ipynb #7d1dc07e

@@ -5,7 +5,7 @@
 # %% ../../nbs/models/training_step.ipynb #bd05c547
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
@@ -32,11 +32,9 @@ __all__ = ['apply_update', 'critic_gradients', 'generator_gradients', 'WGAN', 's
            'compile_step']
 
 # %% ../../nbs/models/training_step.ipynb #89d7d1b2
-def _optimizers(
-    generator: Generator, critic: Critic, settings, fast: bool, one_moment: Sequence[str]
-) -> tuple[Adam, Adam]:
+def _optimizers(generator: Generator, critic: Critic, settings, fast: bool) -> tuple[Adam, Adam]:
     """Optimizers of generator and critic; `settings` is a `parameters.Optimizer` or None."""
-    options = {"fused": fast, "one_moment": one_moment}
+    options = {"fused": fast}
     if settings:
         options |= {"beta1": settings.beta1, "beta2": settings.beta2}
         options["amsgrad"] = settings.algorithm == "AMSGrad"
@@ -92,10 +90,10 @@ class WGAN(tf.Module):
 
     Parameters
     ----------
-    generator, critic, lambd : the networks; weight of the gradient penalty.
+    generator, critic : the networks.
     optimizer : a `parameters.Optimizer` (algorithm, beta1, beta2); None for the published settings.
+    lambd : weight of the gradient penalty.
     fast : use `fast_updates` and the optimizer's kernel (True), or the textbook for both.
-    one_moment : names of weights with one second moment for all, see `optimizers.Adam`.
     """
 
     def __init__(
@@ -105,12 +103,11 @@ class WGAN(tf.Module):
         optimizer=None,
         lambd: float = 10.0,
         fast: bool = True,
-        one_moment: Sequence[str] = (),
     ):
         super().__init__()
         self.generator, self.critic, self.lambd, self.fast = generator, critic, lambd, fast
-        made = _optimizers(generator, critic, optimizer, fast, one_moment)
-        self.generator_optimizer, self.critic_optimizer = made
+        both = _optimizers(generator, critic, optimizer, fast)
+        self.generator_optimizer, self.critic_optimizer = both
 
     def critic_update(
         self,

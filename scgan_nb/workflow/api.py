@@ -98,9 +98,7 @@ def fill_from_preset(function: _F) -> _F:
     return cast(_F, filled)
 
 # %% ../../nbs/workflow/api.ipynb #962a404d
-_FIXED_BY_NETWORKS = frozenset(
-    {"optimizer", "precision", "averaging", "critic_decay", "one_moment"}
-)
+_FIXED_BY_NETWORKS = frozenset({"optimizer", "precision", "averaging", "critic_decay"})
 _FIXED_BY_TRAINING = frozenset(
     {"batch_size", "seed", "label_balance", "fake_labels", "xla", "thinning"}
 )
@@ -879,7 +877,6 @@ class _FromCounts(_Storage):
         batch_size: int = 128,
         critic_iters: int = 2,
         critic_decay: float = 3.0,
-        one_moment: bool = True,
         label_balance: float = 0.0,
         algorithm: str = "Adam",
         alpha_0: float = 1e-3,
@@ -921,7 +918,7 @@ class ScGAN(_FromCounts):
     critic_thresholds, clumping : further views of the critic; molecules in clumps (recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
-    critic_decay, one_moment : see `count_step.forget`, `optimizers.Adam` (recipe counts).
+    critic_decay : how fast the critic forgets (recipe counts), see `count_step.forget`.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
     algorithm, alpha_0, alpha_final : "Adam" or "AMSGrad"; first and last learning rate.
     validation_freq, summary_freq, save_freq : steps between validations, TensorBoard summaries
