@@ -876,7 +876,6 @@ class _FromCounts(_Storage):
         max_steps: int = 3000,
         batch_size: int = 128,
         critic_iters: int = 2,
-        critic_decay: float = 3.0,
         label_balance: float = 0.0,
         algorithm: str = "Adam",
         alpha_0: float = 1e-3,
@@ -914,11 +913,11 @@ class ScGAN(_FromCounts):
         of the cells.
     recipe : "counts" (counts are drawn during training) or "marouf2020".
     latent_dim, gen_layers, critic_layers : length of the noise; widths of the hidden layers.
-    critic_cond_type, critic_input : "proj" or "projection"; "linear" or (marouf2020) "log1p".
+    critic_cond_type : "proj" or "projection", the critic's layer for labels.
+    critic_input : "linear", or "log1p" (recipe marouf2020: the critic sees log(1 + x)).
     critic_thresholds, clumping : further views of the critic; molecules in clumps (recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
-    critic_decay : how fast the critic forgets (recipe counts), see `count_step.forget`.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
     algorithm, alpha_0, alpha_final : "Adam" or "AMSGrad"; first and last learning rate.
     validation_freq, summary_freq, save_freq : steps between validations, TensorBoard summaries
