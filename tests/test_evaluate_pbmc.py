@@ -209,6 +209,7 @@ NAMED_BY = {
     # a label whose cells all carry another one has no cell
     "labels given away": {"missing_labels", "label_share", "label_agreement"},
     "copies": {"nndr", "near_duplicate_share", "membership_auroc"},
+    "markers lost": {"lost_markers"},
 }
 
 

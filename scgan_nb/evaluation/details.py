@@ -18,6 +18,7 @@ from scgan_nb.evaluation.detectors import (
     strongest_of_panel,
 )
 from .distributions import gene_ks, variance_gaps
+from .markers import lost_genes
 from .membership import MOST_RELEASED
 from .metric_table import measured_on, metrics_with
 from .metrics import label_agreement
@@ -30,7 +31,7 @@ MOST_PAIRS = 20
 
 # %% auto #0
 __all__ = ['MOST_PAIRS', 'MOST_GENES', 'roc_details', 'strongest_details', 'worst_label', 'gene_details', 'donor_details',
-           'label_share_details', 'confusion_details', 'duplicate_details', 'add_details']
+           'label_share_details', 'confusion_details', 'lost_marker_details', 'duplicate_details', 'add_details']
 
 # %% ../../nbs/evaluation/details.ipynb #fc120468
 def roc_details(results: DrawResults, trees: int) -> dict:
@@ -133,6 +134,14 @@ def worst_label(metric: Metric) -> dict | None:
 
 # %% ../../nbs/evaluation/details.ipynb #0bb4faf0
 MOST_GENES = 10
+
+
+def _gene_names(plan: EvaluationPlan) -> list[str]:
+    "Names of the genes, symbols where these are known, numbers where there are none."
+    names = plan.aligned.generated.genes
+    if names is None:
+        return [str(i) for i in range(plan.generated.logged.shape[1])]
+    return [plan.aligned.symbols.get(name, name) for name in names]
 
 
 def _largest(names: list[str], sizes: np.ndarray, columns: dict[str, np.ndarray]) -> list[dict]:
@@ -238,14 +247,44 @@ def confusion_details(results: DrawResults) -> dict:
     return {"labels": list(table.index), "counts": table.values.tolist()}
 
 
+def lost_marker_details(plan: EvaluationPlan) -> list[dict]:
+    """Marker genes that all generated cells of a label together have lost.
+
+    Returns
+    -------
+    Rows of label, genes (names of the lost markers, the highest in training cells first) and
+    markers (number that could be looked at), of labels that have lost any, most first.
+
+    Examples
+    --------
+    >>> from scgan_nb.data.examples import split_example
+    >>> from scgan_nb.evaluation.alignment import align
+    >>> from scgan_nb.evaluation.preparation import prepare
+    >>> from scgan_nb.evaluation.settings import EvaluationSettings
+    >>> aligned = align(*split_example(150, 60, 100), labels_key="cell_type")
+    >>> lost_marker_details(prepare(aligned, EvaluationSettings(only=["lost_markers"])))
+    []
+    """
+    made, markers, names = plan.generated, plan.context.markers, _gene_names(plan)
+    rows = []
+    for label, (lost, number) in lost_genes(made.logged.expm1(), made.labels, markers).items():
+        height = dict(zip(markers[label].genes, markers[label].means, strict=True))
+        genes = [names[gene] for gene in sorted(lost, key=height.__getitem__, reverse=True)]
+        if genes:
+            rows.append({"label": label, "genes": genes, "markers": number})
+    return sorted(rows, key=lambda row: len(row["genes"]) / row["markers"], reverse=True)
+
+
 def _add_label_details(has_value: dict[str, Metric], plan: EvaluationPlan) -> None:
-    "Shares of labels, and labels that no generated cell has."
+    "Shares of labels, labels that no generated cell has, and marker genes that are lost."
     if "label_share" in has_value:
         shares = label_share_details(plan.holdout.labels, plan.generated.labels)
         has_value["label_share"].details |= shares
     if "missing_labels" in has_value:
         missing = set(plan.context.downstream_labels) - set(plan.generated.labels.tolist())
         has_value["missing_labels"].details["labels"] = natsorted(missing)
+    if "lost_markers" in has_value:
+        has_value["lost_markers"].details["lost"] = lost_marker_details(plan)
 
 # %% ../../nbs/evaluation/details.ipynb #62f4f842
 def duplicate_details(plan: EvaluationPlan) -> dict:
@@ -300,15 +339,11 @@ def _measured_on(name: str, plan: EvaluationPlan) -> str:
 
 
 def _gene_details(found: dict[str, Metric], plan: EvaluationPlan) -> dict[str, list[dict]]:
-    "`gene_details` of the metrics in `found`, with genes by symbol where these are known."
+    "`gene_details` of the metrics in `found`."
     wanted = [name for name in ("worst_gene", "gene_variance") if name in found]
     if not wanted:
         return {}
-    names = plan.aligned.generated.genes
-    if names is None:
-        names = [str(i) for i in range(plan.generated.logged.shape[1])]
-    symbols = plan.aligned.symbols
-    rows = gene_details(plan.holdout, plan.generated, [symbols.get(k, k) for k in names])
+    rows = gene_details(plan.holdout, plan.generated, _gene_names(plan))
     return {name: rows[name] for name in wanted}
 
 # %% ../../nbs/evaluation/details.ipynb #87e3d0bb

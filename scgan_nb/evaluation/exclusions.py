@@ -95,10 +95,13 @@ def missing_reason(name: str, aligned: AlignedCells, n: int) -> str:
         return "not evaluated: no training cells were given"
     if spec.balanced:
         return f"not evaluated: fewer than {n} training cells"
-    if name == "label_share" or (spec.downstream and aligned.labels_key is None):
+    needs_labels = spec.downstream or name == "lost_markers"
+    if name == "label_share" or (needs_labels and aligned.labels_key is None):
         return "not evaluated: both real and generated cells need labels"
     if spec.downstream:
         return f"not evaluated: no two labels have 10 cells in a draw of {n}"
+    if name == "lost_markers":
+        return f"not evaluated: no label has marker genes that are sure to show in {n} cells"
     if name in COUNT_DETECTORS:
         return "not evaluated: both real and generated cells need integer counts"
     if name == "label_agreement":

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .markers import label_markers
 from .metrics import neighbours
-from .spaces import Space
+from .spaces import LogScale, Space
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,12 +80,23 @@ FAULTS = {
     "variance halved": "the 50 most abundant genes vary half as much",
     "labels given away": "cells of the second most common label carry the most common one",
     "copies": "a tenth of the cells are training cells",
+    "markers lost": "cells of the rarest label that has marker genes express none of them",
 }
 
 
 def _labels_by_size(labels: np.ndarray) -> np.ndarray:
     names, sizes = np.unique(labels, return_counts=True)
     return names[np.argsort(-sizes, kind="stable")]
+
+
+def _without_markers(x: np.ndarray, labels: np.ndarray, train: AnnData, key: str) -> np.ndarray:
+    """Counts without those of the rarest label's markers, which are found in training cells."""
+    linear = LogScale().log(train.X).expm1()
+    markers = label_markers(linear, train.obs[key].astype(str).to_numpy())
+    rarest = [label for label in _labels_by_size(labels) if label in markers][-1]
+    x = x.copy()
+    x[np.ix_(labels == rarest, markers[rarest].genes)] = 0
+    return x
 
 
 def _narrowed(x: np.ndarray) -> np.ndarray:
@@ -110,7 +122,7 @@ def planted(
         Integer counts (CSR) with at least three labels in obs[labels_key]; no cell without counts.
     fault : name in `FAULTS`.
     labels_key : column of labels.
-    train : AnnData over the same genes, for "copies".
+    train : AnnData over the same genes, for "copies" and "markers lost".
     seed : of the choice of copies.
 
     Raises `ValueError` for another fault.
@@ -142,6 +154,8 @@ def planted(
         x[:, np.argmin(np.abs((x > 0).mean(axis=0) - 0.5))] = 0
     elif fault == "variance halved":
         x = _narrowed(x)
+    elif fault == "markers lost":
+        x = _without_markers(x, labels, train, labels_key)
     else:
         x = 2 * x
     made.X = sp.csr_matrix(x)

@@ -38,7 +38,7 @@ QUESTIONS = {
         "library_size",
     ),
     "together": ("correlation",),
-    "labels": ("label_share", "missing_labels", "label_mix", "label_agreement"),
+    "labels": ("label_share", "missing_labels", "label_mix", "label_agreement", "lost_markers"),
     "use": ("de_correlation", "de_slope", "tstr", "trts"),
     "new": ("membership_auroc", "near_duplicate_share", "nndr"),
 }

@@ -32,6 +32,7 @@ from scgan_nb.evaluation.distributions import (
     sliced_wasserstein,
 )
 from .downstream import de_concordance, label_share, missing_labels, transfer
+from .markers import lost_markers
 from .membership import membership_metrics
 from scgan_nb.evaluation.metrics import (
     centroid,
@@ -67,6 +68,8 @@ class MeasurementContext:
         Predicts labels from components; without it no label_mix and no label_agreement.
     downstream_labels : list of str
         Labels that are large enough; if empty, no downstream metrics.
+    markers : label -> Markers
+        Of training cells, or of those that the space was fitted on; if empty, no lost_markers.
     classify_holdout : function or None
         Classifier learned from the real cells of this draw, for `trts`.
     train_components : float [cells, pcs] or None
@@ -86,6 +89,7 @@ class MeasurementContext:
     mmd_genes: np.ndarray | None = None
     classify: Callable | None = None
     downstream_labels: list = dataclasses.field(default_factory=list)
+    markers: dict = dataclasses.field(default_factory=dict)
     classify_holdout: Callable | None = None
     train_components: np.ndarray | None = None
     holdout_nearest: tuple | None = None
@@ -229,11 +233,16 @@ def _depth_metrics(names: Collection[str], real: CellSet, generated: CellSet) ->
 def _label_metrics(
     names: Collection[str], real: CellSet, generated: CellSet, context: MeasurementContext
 ) -> dict:
-    "Shares of labels, as given and by a classifier, and whether the classifier agrees."
+    "Shares of labels, as given and by a classifier; lost markers; whether the classifier agrees."
     found: dict = {}
+    by_label: dict = {}
     labelled = generated.labels is not None and real.labels is not None
     if "label_share" in names and labelled:
         found["label_share"] = label_share(real.labels, generated.labels)
+    if "lost_markers" in names and labelled and context.markers:
+        lost = lost_markers(generated.logged.expm1(), generated.labels, context.markers)
+        found["lost_markers"], by_label["lost_markers"] = lost.values()
+    found["by_label"] = by_label
     if context.classify is None or {"label_mix", "label_agreement"}.isdisjoint(names):
         return found
     of_generated = context.classify(generated.components)
@@ -245,7 +254,7 @@ def _label_metrics(
         agrees = of_generated == generated.labels
         found["label_agreement"] = float(agrees.mean())
         found["predicted"] = of_generated
-        found["by_label"] = {"label_agreement": _share_by_label(agrees, generated.labels)}
+        by_label["label_agreement"] = _share_by_label(agrees, generated.labels)
     return found
 
 # %% ../../nbs/evaluation/measurement.ipynb #9391837f

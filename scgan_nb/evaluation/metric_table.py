@@ -125,6 +125,7 @@ _LABEL_METRICS = {
     "label_agreement": MetricSpec(
         "higher", PERMUTED_LABELS, _BY_CLASSIFIER, _SHARE, among_labels=True
     ),
+    "lost_markers": MetricSpec("lower", PERMUTED_LABELS, _EXPRESSION, _SHARE, among_labels=True),
     "de_correlation": _downstream("higher", _EXPRESSION, (-1, 1)),
     "de_slope": _downstream(1.0, _EXPRESSION, (-math.inf, math.inf)),
     "tstr": _downstream("higher", _AS_GIVEN, _SHARE),

@@ -18,6 +18,7 @@ from .detectors import COUNT_DETECTORS
 from .downstream import evaluated_labels
 from .exclusions import excluded_by_design
 from .measurement import MeasurementContext
+from .markers import label_markers
 from .membership import MOST_RELEASED
 from .metrics import label_classifier
 from .settings import EvaluationSettings, most_cells
@@ -250,6 +251,7 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
     searched = None if train is None else _some_rows(train.n, MOST_SEARCHED, [settings.seed, 6])
     labelled = fitting.labels is not None and holdout.labels is not None
     context = _shared_context(names if labelled else [], fitting, space, settings)
+    markers = _markers(names, split.fitting, train, space) if labelled else {}
     return EvaluationPlan(
         settings=settings,
         aligned=aligned,
@@ -266,6 +268,7 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
         context=dataclasses.replace(
             context,
             downstream_labels=large_labels(holdout.labels, n),
+            markers=markers,
             train_components=None if train is None else train.components[searched],
         ),
     )
@@ -284,3 +287,12 @@ def _shared_context(
         mmd_genes=space.genes,
         classify=classify,
     )
+
+
+def _markers(names: list[str], fitting: Cells, train: CellSet | None, space: Space) -> dict:
+    "Marker genes of the training cells, if they have labels, or else of those to fit on."
+    if "lost_markers" not in names:
+        return {}
+    if train is not None and train.labels is not None:
+        return label_markers(train.logged.expm1(), train.labels)
+    return label_markers(space.log(fitting.x).expm1(), fitting.labels)

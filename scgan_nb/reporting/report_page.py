@@ -358,9 +358,17 @@ def _gene_sentence(m: Metric) -> str:
 
 
 def _label_sentence(m: Metric) -> str:
-    """The labels in the details of `missing_labels`."""
-    labels = m.details.get("labels", [])
-    return f"Missing: {', '.join(labels)}." if labels else ""
+    """The labels in the details of `missing_labels`, and the genes in those of `lost_markers`."""
+    labels = m.details.get("labels", []) if m.name == "missing_labels" else []
+    if labels:
+        return f"Missing: {', '.join(labels)}."
+    rows = m.details.get("lost", [])[:3]
+    words = [
+        f"{row['label']} ({len(row['genes'])} of {row['markers']}: {', '.join(row['genes'][:3])}"
+        + (", ...)" if len(row["genes"]) > 3 else ")")
+        for row in rows
+    ]
+    return f"Lost: {'; '.join(words)}." if words else ""
 
 
 def fault_words(report: Report) -> dict | None:

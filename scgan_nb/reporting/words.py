@@ -150,6 +150,10 @@ WORDS |= {
         "Do the labels, as a classifier sees them, have the right shares?",
     ),
     "label_agreement": ("Label agreement", "Is a cell made for a label classified as that label?"),
+    "lost_markers": (
+        "Lost marker genes",
+        "Are there genes that training cells of a label express, and generated ones do not?",
+    ),
     "de_correlation": (
         "Marker genes, direction",
         "Do the same genes tell a label from the others?",
@@ -234,6 +238,7 @@ ADVICE = {
     "correlation": "genes do not go together as they should: use more capacity, or train longer",
     **dict.fromkeys(("label_share", "label_mix", "label_agreement"), _LABELS),
     "missing_labels": "ask for cells of these labels; check that both have the same label names",
+    "lost_markers": "a rare label is not learned: train longer, or with label-balanced batches",
     **dict.fromkeys(("de_correlation", "de_slope", "tstr", "trts"), _LABELS),
     **dict.fromkeys(("membership_auroc", "near_duplicate_share", "nndr"), _COPIES),
 }
