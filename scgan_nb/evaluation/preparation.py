@@ -17,8 +17,8 @@ from .cell_sets import CellSet
 from .detectors import COUNT_DETECTORS
 from .downstream import evaluated_labels
 from .exclusions import excluded_by_design
-from .measurement import MeasurementContext
 from .markers import label_markers
+from .measurement import MeasurementContext
 from .membership import MOST_RELEASED
 from .metrics import label_classifier
 from .settings import EvaluationSettings, most_cells
