@@ -264,6 +264,11 @@ class ModelParams(Block):
         "recipe counts: molecules come in clumps, of a size found in training",
         extension=True,
     )
+    label_profiles: bool = setting(
+        False,
+        "recipe counts: the generator of a cscGAN begins at the mean profile of each label",
+        extension=True,
+    )
 
 # %% ../../nbs/core/parameters.ipynb #62b67c26
 class LearningRate(Block):

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from .count_draws import seen_draw, views, views_of_a_gene
+from .label_profiles import LabelProfiles
 from .large_clumps import LargeClumps
-from .layers import Dense
+from .layers import Dense, one_hot
 from .networks import Critic, HiddenLayers, Labels, Network, generator_names
 from .replicas import mean_of_replicas
 
@@ -120,6 +121,7 @@ class _ShareLayers(_ClumpingNetwork):
         precision: str = "float32",
         scope: str = "generator",
         clumps: bool = False,
+        label_profiles: bool = False,
     ):
         super().__init__()
         self.genes, self.latent_dim, self.clusters = genes, latent_dim, clusters
@@ -130,6 +132,10 @@ class _ShareLayers(_ClumpingNetwork):
         self.depth_scale = DepthScale()
         names = generator_names(self.body, self.output)
         self.named_layers = names | {"depths": [self.depth_scale]}
+        self.label_profiles = None
+        if label_profiles and clusters:
+            self.label_profiles = LabelProfiles(clusters, genes)
+            self.named_layers |= {"label_profiles": [self.label_profiles]}
         if clumps:
             self.add_clumps()
 
@@ -138,9 +144,16 @@ class _ShareLayers(_ClumpingNetwork):
         for norm in self.body.norms:
             norm.scale[first_row:].assign(tf.zeros_like(norm.scale[first_row:]))
 
-    def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
-        """Begin at the mean profile of training cells `x` [cells, genes] and at their depths."""
+    def start_from(
+        self, x: csr_matrix, depths: np.ndarray, labels: np.ndarray | None = None
+    ) -> None:
+        """Begin at the mean profile of training cells `x` [cells, genes] and at their depths.
+
+        With `labels`, their ids int [cells], also at the mean profile of each label.
+        """
         self.depth_scale.start_from(depths)
+        if self.label_profiles and labels is not None:
+            self.label_profiles.start_from(x, depths, labels)
         expression = np.asarray(x.sum(axis=0), np.float64).ravel() + 1.0
         self.output.biases.assign(np.log(expression / expression.sum()).astype(np.float32))
 
@@ -156,6 +169,7 @@ class ShareGenerator(_ShareLayers):
     clusters, norm, seed, precision : see `networks.Generator`.
     scope : first part of the names of the variables.
     clumps : molecules come in clumps, see `Clumps` and `large_clumps.LargeClumps`.
+    label_profiles : begin at the mean profile of each label, see `label_profiles.LabelProfiles`.
     """
 
     def hidden_of(
@@ -187,7 +201,10 @@ class ShareGenerator(_ShareLayers):
         depths : library sizes in counts, float32 [cells].
         training, follow : see `layers.Norm`.
         """
-        return tf.nn.softmax(self.output(self.hidden_of(z, labels, depths, training, follow)))
+        logits = self.output(self.hidden_of(z, labels, depths, training, follow))
+        if self.label_profiles:
+            logits += self.label_profiles(one_hot(labels, self.clusters))
+        return tf.nn.softmax(logits)
 
 # %% ../../nbs/models/count_networks.ipynb #246886f3
 def generated_views(
@@ -315,8 +332,9 @@ def build_count_networks(
     rows = clusters + levels if model.type == "cscGAN" else 0
     norm = model.gen_cond_type if rows else "batchnorm"
     sizes = genes, model.latent_dim, model.gen_layers, model.output_LSN, rows, norm
+    parts = model.clumping, model.label_profiles
     generator, averaged = (
-        ShareGenerator(*sizes, 1_000 * seed, precision, scope, model.clumping)
+        ShareGenerator(*sizes, 1_000 * seed, precision, scope, *parts)
         for scope in ("generator", "averaged")
     )
     head, layers = model.critic_cond_type, model.critic_layers

@@ -63,11 +63,20 @@ class CountGAN(WGAN):
         self.first_rate = first_rate
         self.density_ratio = DensityRatio()
 
-    def start_from(self, x: csr_matrix, depths: np.ndarray) -> None:
-        """Begin the networks at training cells `x` [cells, genes] with library sizes `depths`."""
+    def start_from(
+        self, x: csr_matrix, depths: np.ndarray, labels: np.ndarray | None = None
+    ) -> None:
+        """Begin the networks at training cells.
+
+        Parameters
+        ----------
+        x : counts at any library size, CSR [cells, genes].
+        depths : their library sizes in counts [cells].
+        labels : their label ids, int [cells], for the profiles of labels.
+        """
         self.critic.view_scale.start_from(x)
         for generator in (self.generator, self.averaged):
-            generator.start_from(x, depths)
+            generator.start_from(x, depths, labels)
 
     def weights_by_name(self) -> dict[str, tf.Variable]:
         """Variables of the three networks, and the density ratio."""

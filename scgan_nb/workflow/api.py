@@ -724,7 +724,8 @@ def start_at_cells(model: _RealCells) -> None:
 
     if isinstance(model.gan, CountGAN):
         train = model._some_cells("train")
-        model.gan.start_from(train.X, train.obs["n_counts"].to_numpy())
+        labels = train.obs["cluster"].cat.codes.to_numpy()
+        model.gan.start_from(train.X, train.obs["n_counts"].to_numpy(), labels)
 
 
 def write_model(model: _State, folder: Path, optimizers: bool) -> None:
@@ -873,6 +874,7 @@ class _FromCounts(_Storage):
         critic_input: str = "linear",
         critic_thresholds: Sequence[int] = (),
         clumping: bool = True,
+        label_profiles: bool = True,
         max_steps: int = 3000,
         batch_size: int = 128,
         critic_iters: int = 2,
@@ -916,6 +918,7 @@ class ScGAN(_FromCounts):
     critic_cond_type : "proj" or "projection", the critic's layer for labels.
     critic_input : "linear", or "log1p" (recipe marouf2020: the critic sees log(1 + x)).
     critic_thresholds, clumping : further views of the critic; molecules in clumps (recipe counts).
+    label_profiles : a cscGAN begins at the mean profile of each label (recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
