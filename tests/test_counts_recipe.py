@@ -127,6 +127,38 @@ def test_clumps_and_thresholds_can_be_left_out():
     assert not any("clump" in name for name in names[1])
 
 
+def test_label_profiles_and_gene_rates_can_be_left_out_and_are_saved(tmp_path):
+    def new(**changes):
+        model = sg.CscGAN(pbmc_example(), labels_key="cell_type", **SMALL, **changes)
+        return model.train(2, progress=False)
+
+    whole, bare = new(), new(label_profiles=False, gene_rates=False)
+    names = [set(model.gan.weights_by_name()) for model in (whole, bare)]
+    assert names[0] - names[1] == {
+        f"{scope}/{name}"
+        for scope in ("generator", "averaged")
+        for name in ("label_profiles/table", "gene_rates/factor")
+    }
+    cells = [x.generate(30) for x in (whole, sg.load(whole.save(tmp_path / "model")))]
+    assert (cells[0].X != cells[1].X).nnz == 0
+    unconditional = sg.ScGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(
+        2, progress=False
+    )
+    assert names[0] - set(unconditional.gan.weights_by_name()) >= {"averaged/label_profiles/table"}
+    assert "averaged/gene_rates/factor" in unconditional.gan.weights_by_name()
+
+
+def test_a_rare_label_begins_with_its_marker_genes():
+    cells = sg.datasets.pbmc3k()
+    settings = SMALL | {"batch_size": 128}
+    found = {}
+    for kept in (True, False):
+        model = sg.CscGAN(cells, labels_key="cell_type", label_profiles=kept, **settings)
+        made = model.train(1, progress=False).generate({"Megakaryocytes": 50}, candidates=1)
+        found[kept] = made[:, ["PPBP", "PF4"]].layers["counts"].toarray().mean(axis=0)
+    assert (found[True] > 5).all() and (found[False] < 1).all(), found
+
+
 def test_a_critic_that_forgets_has_smaller_weights_and_trains_exactly(tmp_path):
     def new(decay):
         return sg.CscGAN(pbmc_example(), labels_key="cell_type", critic_decay=decay, **SMALL)

@@ -269,6 +269,11 @@ class ModelParams(Block):
         "recipe counts: the generator of a cscGAN begins at the mean profile of each label",
         extension=True,
     )
+    gene_rates: bool = setting(
+        False,
+        "recipe counts: the more counts a gene has, the faster it is learned",
+        extension=True,
+    )
 
 # %% ../../nbs/core/parameters.ipynb #62b67c26
 class LearningRate(Block):

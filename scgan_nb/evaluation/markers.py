@@ -71,7 +71,7 @@ def label_markers(linear: csr_matrix, labels: ArrayLike) -> dict[str, Markers]:
             found[label] = Markers(genes, means, expressing[genes] / own.shape[0])
     return found
 
-# %% ../../nbs/evaluation/markers.ipynb #36b22da6
+# %% ../../nbs/evaluation/markers.ipynb #3fc5da2a
 MOST_CHANCE = 0.05  # that no cell of the label expresses a marker
 LOST_BELOW = 0.25  # of the mean of the training cells
 
@@ -121,8 +121,8 @@ def lost_markers(linear: csr_matrix, labels: ArrayLike, markers: Mapping[str, Ma
 
     Returns
     -------
-    dict with keys lost_markers (mean over labels; 0 is best, NaN if no label could be looked at)
-    and by_label (label -> share).
+    dict with keys lost_markers (root mean square over labels; 0 is best, 1 means that all are lost,
+    NaN if no label could be looked at) and by_label (label -> share).
 
     Examples
     --------
@@ -134,5 +134,6 @@ def lost_markers(linear: csr_matrix, labels: ArrayLike, markers: Mapping[str, Ma
     """
     found = lost_genes(linear, labels, markers)
     by_label = {label: len(lost) / number for label, (lost, number) in found.items()}
-    mean = float(np.mean(list(by_label.values()))) if by_label else float("nan")
-    return {"lost_markers": mean, "by_label": by_label}
+    shares = np.array(list(by_label.values()))
+    overall = float(np.sqrt((shares**2).mean())) if by_label else float("nan")
+    return {"lost_markers": overall, "by_label": by_label}

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from .count_draws import seen_draw, views, views_of_a_gene
-from .label_profiles import LabelProfiles
+from .label_profiles import LabelProfiles, counts_of
 from .large_clumps import LargeClumps
-from .layers import Dense, one_hot
+from .layers import Dense, one_hot, product
 from .networks import Critic, HiddenLayers, Labels, Network, generator_names
 from .replicas import mean_of_replicas
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams
 
 # %% auto #0
-__all__ = ['CLUMPING_RATE', 'MOST_CLUMPING', 'MOMENTS_DECAY', 'SCALE_CELLS', 'SCALE_CHUNK', 'SCALE_FLOOR', 'CRITIC_LEAK',
-           'DepthScale', 'Clumps', 'ShareGenerator', 'generated_views', 'ViewScale', 'CountCritic',
-           'build_count_networks']
+__all__ = ['CLUMPING_RATE', 'MOST_CLUMPING', 'RAREST_MEAN', 'MOMENTS_DECAY', 'SCALE_CELLS', 'SCALE_CHUNK', 'SCALE_FLOOR',
+           'CRITIC_LEAK', 'DepthScale', 'Clumps', 'GeneRates', 'ShareGenerator', 'generated_views', 'ViewScale',
+           'CountCritic', 'build_count_networks']
 
 # %% ../../nbs/models/count_networks.ipynb #1a007296
 class DepthScale(tf.Module):
@@ -70,6 +70,35 @@ class Clumps(tf.Module):
         error = (of_generated - of_real) / tf.maximum(of_real, 1e-6)
         moved = self.clumping + CLUMPING_RATE * error
         self.clumping.assign(tf.clip_by_value(moved, 0.0, MOST_CLUMPING))
+
+# %% ../../nbs/models/count_networks.ipynb #02b09ec1
+RAREST_MEAN = 0.01
+
+
+class GeneRates(tf.Module):
+    """Factors of the patterns of genes, by what counts tell about each.
+
+    Parameters
+    ----------
+    genes : genes of a cell.
+
+    Examples
+    --------
+    >>> rates = GeneRates(2)
+    >>> rates.start_from(np.array([0.25, 1.0]))
+    >>> rates.factor.numpy().round(2).tolist()
+    [0.53, 1.31]
+    """
+
+    def __init__(self, genes: int):
+        super().__init__()
+        self.factor = tf.Variable(tf.ones([genes]), trainable=False, name="factor")
+
+    def start_from(self, means: np.ndarray) -> None:
+        """Take the factors from mean counts of training cells, float [genes]."""
+        means = np.maximum(means, RAREST_MEAN)
+        factor = means / (means + 1.0)
+        self.factor.assign(factor / np.sqrt((factor**2).mean()))
 
 # %% ../../nbs/models/count_networks.ipynb #6dd7a5d1
 MOMENTS_DECAY = 0.99
@@ -122,6 +151,7 @@ class _ShareLayers(_ClumpingNetwork):
         scope: str = "generator",
         clumps: bool = False,
         label_profiles: bool = False,
+        gene_rates: bool = False,
     ):
         super().__init__()
         self.genes, self.latent_dim, self.clusters = genes, latent_dim, clusters
@@ -136,6 +166,9 @@ class _ShareLayers(_ClumpingNetwork):
         if label_profiles and clusters:
             self.label_profiles = LabelProfiles(clusters, genes)
             self.named_layers |= {"label_profiles": [self.label_profiles]}
+        self.gene_rates = GeneRates(genes) if gene_rates else None
+        if self.gene_rates:
+            self.named_layers |= {"gene_rates": [self.gene_rates]}
         if clumps:
             self.add_clumps()
 
@@ -152,6 +185,10 @@ class _ShareLayers(_ClumpingNetwork):
         With `labels`, their ids int [cells], also at the mean profile of each label.
         """
         self.depth_scale.start_from(depths)
+        if self.gene_rates:
+            means = counts_of(x, depths, np.zeros(len(depths), np.int64), 1) / len(depths)
+            self.gene_rates.start_from(means[0])
+            self.output.weights.assign(self.output.weights / self.gene_rates.factor)
         if self.label_profiles and labels is not None:
             self.label_profiles.start_from(x, depths, labels)
         expression = np.asarray(x.sum(axis=0), np.float64).ravel() + 1.0
@@ -170,6 +207,7 @@ class ShareGenerator(_ShareLayers):
     scope : first part of the names of the variables.
     clumps : molecules come in clumps, see `Clumps` and `large_clumps.LargeClumps`.
     label_profiles : begin at the mean profile of each label, see `label_profiles.LabelProfiles`.
+    gene_rates : learn genes at rates that follow what their counts tell, see `GeneRates`.
     """
 
     def hidden_of(
@@ -183,6 +221,14 @@ class ShareGenerator(_ShareLayers):
         """The last hidden vectors, float32 [cells, hidden]; see `networks.HiddenLayers`."""
         inputs = tf.concat([z, self.depth_scale(depths)], axis=1)
         return self.body(inputs, labels, training, follow)
+
+    def patterns(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Logits float32 [cells, genes] of `hidden`, before what belongs to labels."""
+        if not self.gene_rates:
+            return self.output(hidden)
+        layer = self.output
+        products = product(hidden, layer.weights, layer.precision)
+        return tf.nn.bias_add(products * self.gene_rates.factor, layer.biases)
 
     def __call__(
         self,
@@ -201,7 +247,7 @@ class ShareGenerator(_ShareLayers):
         depths : library sizes in counts, float32 [cells].
         training, follow : see `layers.Norm`.
         """
-        logits = self.output(self.hidden_of(z, labels, depths, training, follow))
+        logits = self.patterns(self.hidden_of(z, labels, depths, training, follow))
         if self.label_profiles:
             logits += self.label_profiles(one_hot(labels, self.clusters))
         return tf.nn.softmax(logits)
@@ -332,7 +378,7 @@ def build_count_networks(
     rows = clusters + levels if model.type == "cscGAN" else 0
     norm = model.gen_cond_type if rows else "batchnorm"
     sizes = genes, model.latent_dim, model.gen_layers, model.output_LSN, rows, norm
-    parts = model.clumping, model.label_profiles
+    parts = model.clumping, model.label_profiles, model.gene_rates
     generator, averaged = (
         ShareGenerator(*sizes, 1_000 * seed, precision, scope, *parts)
         for scope in ("generator", "averaged")

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['LEAST_COUNT', 'shrunken_log_ratios', 'label_log_ratios', 'LabelProfiles']
+__all__ = ['LEAST_COUNT', 'shrunken_log_ratios', 'counts_of', 'label_log_ratios', 'LabelProfiles']
 
-# %% ../../nbs/models/label_profiles.ipynb #97f951e5
+# %% ../../nbs/models/label_profiles.ipynb #77b45ba1
 LEAST_COUNT = 0.3
 
 
@@ -37,6 +37,32 @@ def shrunken_log_ratios(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
     ratio = np.log((counts + LEAST_COUNT) / (expected + LEAST_COUNT))
     noise = 1.0 / (counts + LEAST_COUNT)
     return ratio * ratio**2 / (ratio**2 + noise)
+
+
+def counts_of(x: csr_matrix, depths: np.ndarray, labels: np.ndarray, rows: int) -> np.ndarray:
+    """Sums of the counts of the cells of each label.
+
+    Parameters
+    ----------
+    x, depths, labels, rows : see `label_log_ratios`.
+
+    Returns
+    -------
+    float64 [rows, genes]
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> x = sp.csr_matrix([[0.9, 0.1], [0.1, 0.9]])
+    >>> counts_of(x, np.array([10.0, 10.0]), np.array([0, 0]), 1).tolist()
+    [[10.0, 10.0]]
+    """
+    import scipy.sparse as sp
+
+    sums = np.asarray(x.sum(axis=1), np.float64).ravel()
+    scale = np.asarray(depths, np.float64) / np.maximum(sums, 1e-12)
+    member = sp.csr_matrix((scale, (labels, np.arange(len(labels)))), (rows, len(labels)))
+    return np.asarray((member @ x).todense(), np.float64)
 
 
 def label_log_ratios(
@@ -62,12 +88,7 @@ def label_log_ratios(
     >>> label_log_ratios(x, np.array([10.0, 10.0]), np.array([0, 1]), 3).round(1).tolist()
     [[0.4, -1.0], [-1.0, 0.4], [0.0, 0.0]]
     """
-    import scipy.sparse as sp
-
-    sums = np.asarray(x.sum(axis=1), np.float64).ravel()
-    scale = np.asarray(depths, np.float64) / np.maximum(sums, 1e-12)
-    member = sp.csr_matrix((scale, (labels, np.arange(len(labels)))), (rows, len(labels)))
-    counts = np.asarray((member @ x).todense(), np.float64)
+    counts = counts_of(x, depths, labels, rows)
     profile = counts.sum(axis=0) / max(counts.sum(), 1e-12)
     expected = counts.sum(axis=1, keepdims=True) * profile
     return shrunken_log_ratios(counts, expected).astype(np.float32)

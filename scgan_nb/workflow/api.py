@@ -875,6 +875,7 @@ class _FromCounts(_Storage):
         critic_thresholds: Sequence[int] = (),
         clumping: bool = True,
         label_profiles: bool = True,
+        gene_rates: bool = True,
         max_steps: int = 3000,
         batch_size: int = 128,
         critic_iters: int = 2,
@@ -918,7 +919,8 @@ class ScGAN(_FromCounts):
     critic_cond_type : "proj" or "projection", the critic's layer for labels.
     critic_input : "linear", or "log1p" (recipe marouf2020: the critic sees log(1 + x)).
     critic_thresholds, clumping : further views of the critic; molecules in clumps (recipe counts).
-    label_profiles : a cscGAN begins at the mean profile of each label (recipe counts).
+    label_profiles, gene_rates : a cscGAN begins at the mean profile of each label; the more counts
+        a gene has, the faster it is learned (recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
     critic_iters : critic updates before each generator update.
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
