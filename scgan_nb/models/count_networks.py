@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from scgan_nb.core.parameters import ModelParams
 
 # %% auto #0
-__all__ = ['CLUMPING_RATE', 'MOST_CLUMPING', 'RAREST_MEAN', 'MOMENTS_DECAY', 'SCALE_CELLS', 'SCALE_CHUNK', 'SCALE_FLOOR',
-           'CRITIC_LEAK', 'DepthScale', 'Clumps', 'GeneRates', 'ShareGenerator', 'generated_views', 'ViewScale',
-           'CountCritic', 'build_count_networks']
+__all__ = ['CLUMPING_RATE', 'MOST_CLUMPING', 'RAREST_MEAN', 'LARGEST_FACTOR', 'MOMENTS_DECAY', 'SCALE_CELLS', 'SCALE_CHUNK',
+           'SCALE_FLOOR', 'CRITIC_LEAK', 'DepthScale', 'Clumps', 'GeneRates', 'ShareGenerator', 'generated_views',
+           'ViewScale', 'CountCritic', 'build_count_networks']
 
 # %% ../../nbs/models/count_networks.ipynb #1a007296
 class DepthScale(tf.Module):
@@ -72,7 +72,7 @@ class Clumps(tf.Module):
         self.clumping.assign(tf.clip_by_value(moved, 0.0, MOST_CLUMPING))
 
 # %% ../../nbs/models/count_networks.ipynb #02b09ec1
-RAREST_MEAN = 0.01
+RAREST_MEAN, LARGEST_FACTOR = 0.01, 2.0
 
 
 class GeneRates(tf.Module):
@@ -87,7 +87,7 @@ class GeneRates(tf.Module):
     >>> rates = GeneRates(2)
     >>> rates.start_from(np.array([0.25, 1.0]))
     >>> rates.factor.numpy().round(2).tolist()
-    [0.53, 1.31]
+    [0.4, 1.0]
     """
 
     def __init__(self, genes: int):
@@ -97,8 +97,7 @@ class GeneRates(tf.Module):
     def start_from(self, means: np.ndarray) -> None:
         """Take the factors from mean counts of training cells, float [genes]."""
         means = np.maximum(means, RAREST_MEAN)
-        factor = means / (means + 1.0)
-        self.factor.assign(factor / np.sqrt((factor**2).mean()))
+        self.factor.assign(LARGEST_FACTOR * means / (means + 1.0))
 
 # %% ../../nbs/models/count_networks.ipynb #6dd7a5d1
 MOMENTS_DECAY = 0.99
