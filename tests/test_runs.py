@@ -321,8 +321,9 @@ def test_realism_at_small_size(tmp_path):
         seeds=[1],
         genes=100,
         test_cells=300,
-        counts_steps=[3],
-        paper_steps=[3],
+        data={"PBMC 3k": "pbmc3k"},
+        counts_steps={"PBMC 3k": [3]},
+        paper_steps={"PBMC 3k": [3]},
         repeats=2,
     )
     assert out.returncode == 0, out.stderr[-3000:]

@@ -879,6 +879,7 @@ class _FromCounts(_Storage):
         max_steps: int = 3000,
         batch_size: int = 128,
         critic_iters: int = 2,
+        critic_decay: float = 3.0,
         label_balance: float = 0.0,
         algorithm: str = "Adam",
         alpha_0: float = 1e-3,
@@ -922,7 +923,8 @@ class ScGAN(_FromCounts):
     label_profiles, gene_rates : a cscGAN begins at the mean profile of each label; the more counts
         a gene has, the faster it is learned (recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
-    critic_iters : critic updates before each generator update.
+    critic_iters, critic_decay : critic updates before each generator update; decay of the weights
+        of its first layer (recipe counts).
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
     algorithm, alpha_0, alpha_final : "Adam" or "AMSGrad"; first and last learning rate.
     validation_freq, summary_freq, save_freq : steps between validations, TensorBoard summaries
