@@ -141,11 +141,8 @@ def test_label_profiles_and_gene_rates_can_be_left_out_and_are_saved(tmp_path):
     }
     cells = [x.generate(30) for x in (whole, sg.load(whole.save(tmp_path / "model")))]
     assert (cells[0].X != cells[1].X).nnz == 0
-    unconditional = sg.ScGAN(pbmc_example(), labels_key="cell_type", **SMALL).train(
-        2, progress=False
-    )
-    assert names[0] - set(unconditional.gan.weights_by_name()) >= {"averaged/label_profiles/table"}
-    assert "averaged/gene_rates/factor" in unconditional.gan.weights_by_name()
+    unconditional = sg.ScGAN(pbmc_example(), labels_key="cell_type", **SMALL)
+    assert not {n for n in unconditional.gan.weights_by_name() if "profiles" in n or "rates" in n}
 
 
 def test_a_rare_label_begins_with_its_marker_genes():

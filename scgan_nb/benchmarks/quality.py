@@ -30,6 +30,7 @@ QUALITY_METRICS = (
     "mean_variance",
     "zero_fraction",
     "de_slope",
+    "lost_markers",
     "memorisation_share",
     "membership_auroc",
 )

@@ -271,7 +271,7 @@ class ModelParams(Block):
     )
     gene_rates: bool = setting(
         False,
-        "recipe counts: the more counts a gene has, the faster it is learned",
+        "recipe counts: the more counts a gene has, the faster a cscGAN learns it",
         extension=True,
     )
 

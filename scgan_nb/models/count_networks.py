@@ -72,11 +72,11 @@ class Clumps(tf.Module):
         self.clumping.assign(tf.clip_by_value(moved, 0.0, MOST_CLUMPING))
 
 # %% ../../nbs/models/count_networks.ipynb #02b09ec1
-RAREST_MEAN, LARGEST_FACTOR = 0.01, 2.0
+RAREST_MEAN, LARGEST_FACTOR = 0.01, 4.0
 
 
 class GeneRates(tf.Module):
-    """Factors of the patterns of genes, by what counts tell about each.
+    """Factors of the patterns of genes, by their mean counts; see the equation above.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class GeneRates(tf.Module):
     >>> rates = GeneRates(2)
     >>> rates.start_from(np.array([0.25, 1.0]))
     >>> rates.factor.numpy().round(2).tolist()
-    [0.4, 1.0]
+    [0.8, 2.0]
     """
 
     def __init__(self, genes: int):
@@ -165,7 +165,7 @@ class _ShareLayers(_ClumpingNetwork):
         if label_profiles and clusters:
             self.label_profiles = LabelProfiles(clusters, genes)
             self.named_layers |= {"label_profiles": [self.label_profiles]}
-        self.gene_rates = GeneRates(genes) if gene_rates else None
+        self.gene_rates = GeneRates(genes) if gene_rates and clusters else None
         if self.gene_rates:
             self.named_layers |= {"gene_rates": [self.gene_rates]}
         if clumps:
@@ -206,7 +206,7 @@ class ShareGenerator(_ShareLayers):
     scope : first part of the names of the variables.
     clumps : molecules come in clumps, see `Clumps` and `large_clumps.LargeClumps`.
     label_profiles : begin at the mean profile of each label, see `label_profiles.LabelProfiles`.
-    gene_rates : learn genes at rates that follow what their counts tell, see `GeneRates`.
+    gene_rates : learn genes at rates that follow their counts, see `GeneRates`. Both need labels.
     """
 
     def hidden_of(
