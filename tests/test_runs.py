@@ -323,6 +323,7 @@ def test_realism_at_small_size(tmp_path):
         test_cells=300,
         data={"PBMC 3k": "pbmc3k"},
         counts_steps={"PBMC 3k": [3]},
+        without_steps={},
         paper_steps={"PBMC 3k": [3]},
         repeats=2,
     )

@@ -57,8 +57,8 @@ class Split:
     genes: int | None = 1000
     repeats: int = 3
 
-    def model(self, preset: str, steps: int) -> CscGAN:
-        "A new model of these cells, not trained."
+    def model(self, preset: str, steps: int, **settings: object) -> CscGAN:
+        "A new model of these cells, not trained; `settings` are others than those of the preset."
         from scgan_nb.workflow.api import CscGAN
 
         return CscGAN(
@@ -72,6 +72,7 @@ class Split:
             max_steps=steps,
             summary_freq=0,
             save_freq=0,
+            **settings,
         )
 
 # %% ../../nbs/benchmarks/quality.ipynb #dd60a1e0
@@ -98,19 +99,19 @@ def _timed(make: Callable) -> tuple[Any, dict]:
     return made, {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
 
 
-def model_quality(split: Split, preset: str, steps: int) -> dict:
+def model_quality(split: Split, preset: str, steps: int, **settings: object) -> dict:
     """Train a model and measure its cells.
 
     Parameters
     ----------
     split : the data.
-    preset, steps : of the model.
+    preset, steps, settings : of the model.
 
     Returns
     -------
     dict: cpu_s and wall_s of the training, training_cells, and what `quality` returns.
     """
-    model = split.model(preset, steps)
+    model = split.model(preset, steps, **settings)
     _, took = _timed(lambda: model.train(progress=False))
     train, test = model.cells("train"), model.cells("test")
     generated = model.generate(dict(test.obs["cluster"].value_counts()), seed=split.seed)
