@@ -290,6 +290,34 @@ def test_a_rare_label_without_cells(real):
     assert fault_words(faulty)["which"] == f"Missing: {dropped}."
 
 
+def test_a_rare_label_without_its_marker_genes(real):
+    """The metrics of the other cells are as before; the page names the label and its genes."""
+    import scgan_nb
+    from scgan_nb.evaluation.headline import main_fault
+    from scgan_nb.reporting.report_page import fault_words
+
+    train, holdout = real
+    cells = train.copy()
+    rare = (cells.obs["cluster"] == "NK cells").to_numpy()
+    genes = [name for name in ("NKG7", "GNLY", "GZMB", "PRF1", "CTSW") if name in cells.var_names]
+    columns = cells.var_names.get_indexer(genes)
+    x = cells.X.toarray()
+    x[np.ix_(rare, columns)] = 0
+    cells.X = sp.csr_matrix(x)
+    options = {"n": 300, "repeats": 3, "labels_key": "cluster", "pictures": False}
+    options["only"] = ["lost_markers", "label_share", "label_agreement"]
+    clean, faulty = (
+        scgan_nb.evaluate(holdout, x, train=train, progress=False, **options)
+        for x in (train, cells)
+    )
+    assert len(genes) >= 2 and main_fault(clean.metrics) is None
+    assert clean.metrics["lost_markers"].details["lost"] == []
+    assert main_fault(faulty.metrics) == "lost_markers"
+    assert fault_words(faulty)["which"].startswith(f"Lost: NK cells ({len(genes)} of ")
+    assert set(faulty.metrics["lost_markers"].details["lost"][0]["genes"]) == set(genes)
+    assert faulty.metrics["lost_markers"].by_label["NK cells"]["value"] > 0
+
+
 @pytest.mark.slow
 def test_labels_in_the_order_of_another_mix(real):
     """Few cells of the most common label: apart as they come, near real cells in the real mix."""

@@ -59,12 +59,14 @@ def label_markers(linear: csr_matrix, labels: ArrayLike) -> dict[str, Markers]:
     {'b': [0]}
     """
     labels, found = np.asarray(labels).astype(str), {}
+    total = np.asarray(linear.sum(axis=0, dtype=np.float64)).ravel()
     for label in np.unique(labels).tolist():
-        own, others = linear[labels == label], linear[labels != label]
-        n = own.shape[0]
-        if n < LEAST_CELLS or not others.shape[0]:
+        own = linear[labels == label]
+        n, others = own.shape[0], len(labels) - own.shape[0]
+        if n < LEAST_CELLS or not others:
             continue
-        mean, elsewhere = (np.asarray(part.mean(axis=0)).ravel() for part in (own, others))
+        mean = np.asarray(own.mean(axis=0, dtype=np.float64)).ravel()
+        elsewhere = np.maximum(total - n * mean, 0) / others
         square = np.asarray(own.multiply(own).mean(axis=0)).ravel()
         error = np.sqrt(np.maximum(square - mean**2, 0) / (n - 1))
         expressing = own.getnnz(axis=0)
