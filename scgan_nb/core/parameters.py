@@ -28,9 +28,9 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Size = Annotated[int, Field(ge=1)]
 
 # %% auto #0
-__all__ = ['Seed', 'Size', 'Clustering', 'Filtering', 'Split', 'OriginalInput', 'ReadingInput', 'InputDs', 'ModelParams',
-           'LearningRate', 'Optimizer', 'OriginalTraining', 'CountTraining', 'TrainingParams', 'CellNumbers', 'Scaling',
-           'Preprocessed', 'Experiment', 'ExpParam', 'ExperimentFile', 'describe']
+__all__ = ['Seed', 'Size', 'Clustering', 'Filtering', 'Split', 'OriginalInput', 'ReadingInput', 'InputDs', 'OriginalModel',
+           'ModelParams', 'LearningRate', 'Optimizer', 'OriginalTraining', 'CountTraining', 'TrainingParams',
+           'CellNumbers', 'Scaling', 'Preprocessed', 'Experiment', 'ExpParam', 'ExperimentFile', 'describe']
 
 # %% ../../nbs/core/parameters.ipynb #f5864175
 class Clustering(Block):
@@ -217,8 +217,8 @@ class InputDs(_CovariateInput):
         return super().read_options | {"labels_file": self.labels_file}
 
 # %% ../../nbs/core/parameters.ipynb #99b3977f
-class ModelParams(Block):
-    """The two networks."""
+class OriginalModel(Block):
+    """The keys of `model` that the original has, and what the critic is given."""
 
     type: Annotated[Literal["scGAN", "cscGAN"], any_case("scGAN", "cscGAN")] = setting(
         ..., "scGAN: one kind of cells; cscGAN: cells of a label that you ask for"
@@ -250,6 +250,11 @@ class ModelParams(Block):
         extension=True,
     )
     lambd: float = setting(10, "weight of the gradient penalty", ge=0)
+
+# %% ../../nbs/core/parameters.ipynb #bbc3b50d
+class ModelParams(OriginalModel):
+    """The two networks."""
+
     recipe: Annotated[Literal["marouf2020", "counts"], any_case("marouf2020", "counts")] = setting(
         "marouf2020",
         "marouf2020: the generator makes library-size normalised cells (as the original); "

@@ -149,7 +149,7 @@ def _largest(names: list[str], sizes: np.ndarray, columns: dict[str, np.ndarray]
     order = np.argsort(-np.nan_to_num(sizes), kind="stable")[:MOST_GENES]
     return [{"gene": names[i]} | {k: float(x[i]) for k, x in columns.items()} for i in order]
 
-
+# %% ../../nbs/evaluation/details.ipynb #0a57a33c
 def gene_details(real: CellSet, generated: CellSet, names: list[str]) -> dict[str, list[dict]]:
     """The ten worst genes of two metrics.
 
@@ -246,7 +246,7 @@ def confusion_details(results: DrawResults) -> dict:
     table = label_agreement(predicted, asked)["confusion"]
     return {"labels": list(table.index), "counts": table.values.tolist()}
 
-
+# %% ../../nbs/evaluation/details.ipynb #582372d5
 def lost_marker_details(plan: EvaluationPlan) -> list[dict]:
     """Marker genes that all generated cells of a label together have lost.
 
@@ -274,7 +274,7 @@ def lost_marker_details(plan: EvaluationPlan) -> list[dict]:
             rows.append({"label": label, "genes": genes, "markers": number})
     return sorted(rows, key=lambda row: len(row["genes"]) / row["markers"], reverse=True)
 
-
+# %% ../../nbs/evaluation/details.ipynb #c2215e48
 def _add_label_details(has_value: dict[str, Metric], plan: EvaluationPlan) -> None:
     "Shares of labels, labels that no generated cell has, and marker genes that are lost."
     if "label_share" in has_value:

@@ -38,7 +38,7 @@ class Markers(NamedTuple):
     means: np.ndarray
     shares: np.ndarray
 
-
+# %% ../../nbs/evaluation/markers.ipynb #ef81eb03
 def label_markers(linear: csr_matrix, labels: ArrayLike) -> dict[str, Markers]:
     """The marker genes of each label.
 
@@ -116,7 +116,7 @@ def lost_genes(
         found[label] = genes[certain][lost], int(certain.sum())
     return found
 
-
+# %% ../../nbs/evaluation/markers.ipynb #c90dcedf
 def lost_markers(linear: csr_matrix, labels: ArrayLike, markers: Mapping[str, Markers]) -> dict:
     """Shares of marker genes that are lost, see `lost_genes`.
 

@@ -251,7 +251,6 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
     searched = None if train is None else _some_rows(train.n, MOST_SEARCHED, [settings.seed, 6])
     labelled = fitting.labels is not None and holdout.labels is not None
     context = _shared_context(names if labelled else [], fitting, space, settings)
-    markers = _markers(names, split.fitting, train, space) if labelled else {}
     return EvaluationPlan(
         settings=settings,
         aligned=aligned,
@@ -268,7 +267,7 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
         context=dataclasses.replace(
             context,
             downstream_labels=large_labels(holdout.labels, n),
-            markers=markers,
+            markers=_markers(names, split.fitting, train, space) if labelled else {},
             train_components=None if train is None else train.components[searched],
         ),
     )

@@ -171,6 +171,10 @@ class _ShareLayers(_ClumpingNetwork):
         if clumps:
             self.add_clumps()
 
+# %% ../../nbs/models/count_networks.ipynb #dee9246e
+class _StartedLayers(_ShareLayers):
+    """The layers of a `ShareGenerator`, which begin at training cells."""
+
     def start_covariates(self, first_row: int) -> None:
         """Begin covariates, rows `first_row` and below in the tables of the norms, at zero."""
         for norm in self.body.norms:
@@ -193,8 +197,16 @@ class _ShareLayers(_ClumpingNetwork):
         expression = np.asarray(x.sum(axis=0), np.float64).ravel() + 1.0
         self.output.biases.assign(np.log(expression / expression.sum()).astype(np.float32))
 
+    def patterns(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Logits float32 [cells, genes] of `hidden`, before what belongs to labels."""
+        if not self.gene_rates:
+            return self.output(hidden)
+        layer = self.output
+        products = product(hidden, layer.weights, layer.precision)
+        return tf.nn.bias_add(products * self.gene_rates.factor, layer.biases)
+
 # %% ../../nbs/models/count_networks.ipynb #0704bfa6
-class ShareGenerator(_ShareLayers):
+class ShareGenerator(_StartedLayers):
     """Noise, labels and library sizes to expected shares of the genes.
 
     Parameters
@@ -220,14 +232,6 @@ class ShareGenerator(_ShareLayers):
         """The last hidden vectors, float32 [cells, hidden]; see `networks.HiddenLayers`."""
         inputs = tf.concat([z, self.depth_scale(depths)], axis=1)
         return self.body(inputs, labels, training, follow)
-
-    def patterns(self, hidden: tf.Tensor) -> tf.Tensor:
-        """Logits float32 [cells, genes] of `hidden`, before what belongs to labels."""
-        if not self.gene_rates:
-            return self.output(hidden)
-        layer = self.output
-        products = product(hidden, layer.weights, layer.precision)
-        return tf.nn.bias_add(products * self.gene_rates.factor, layer.biases)
 
     def __call__(
         self,

@@ -66,14 +66,7 @@ class CountGAN(WGAN):
     def start_from(
         self, x: csr_matrix, depths: np.ndarray, labels: np.ndarray | None = None
     ) -> None:
-        """Begin the networks at training cells.
-
-        Parameters
-        ----------
-        x : counts at any library size, CSR [cells, genes].
-        depths : their library sizes in counts [cells].
-        labels : their label ids, int [cells], for the profiles of labels.
-        """
+        """Begin the networks at training cells; see `ShareGenerator.start_from`."""
         self.critic.view_scale.start_from(x)
         for generator in (self.generator, self.averaged):
             generator.start_from(x, depths, labels)

@@ -38,7 +38,7 @@ def shrunken_log_ratios(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
     noise = 1.0 / (counts + LEAST_COUNT)
     return ratio * ratio**2 / (ratio**2 + noise)
 
-
+# %% ../../nbs/models/label_profiles.ipynb #34bde22f
 def counts_of(x: csr_matrix, depths: np.ndarray, labels: np.ndarray, rows: int) -> np.ndarray:
     """Sums of the counts of the cells of each label.
 
@@ -64,7 +64,7 @@ def counts_of(x: csr_matrix, depths: np.ndarray, labels: np.ndarray, rows: int) 
     member = sp.csr_matrix((scale, (labels, np.arange(len(labels)))), (rows, len(labels)))
     return np.asarray((member @ x).todense(), np.float64)
 
-
+# %% ../../nbs/models/label_profiles.ipynb #1d096b30
 def label_log_ratios(
     x: csr_matrix, depths: np.ndarray, labels: np.ndarray, rows: int
 ) -> np.ndarray:

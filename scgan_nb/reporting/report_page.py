@@ -356,7 +356,7 @@ def _gene_sentence(m: Metric) -> str:
         words = [f"{r['gene']} (too {'small' if r['gap'] < 0 else 'large'})" for r in rows]
     return f"Worst: {', '.join(words)}."
 
-
+# %% ../../nbs/reporting/report_page.ipynb #24d5599e
 def _label_sentence(m: Metric) -> str:
     """The labels in the details of `missing_labels`, and the genes in those of `lost_markers`."""
     labels = m.details.get("labels", []) if m.name == "missing_labels" else []

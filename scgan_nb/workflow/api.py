@@ -920,15 +920,12 @@ class ScGAN(_FromCounts):
     critic_cond_type : "proj" or "projection", the critic's layer for labels.
     critic_input : "linear", or "log1p" (recipe marouf2020: the critic sees log(1 + x)).
     critic_thresholds, clumping : further views of the critic; molecules in clumps (recipe counts).
-    label_profiles, gene_rates : a cscGAN begins at the mean profile of each label; the more counts
-        a gene has, the faster it is learned (recipe counts).
+    label_profiles, gene_rates : see `LabelProfiles` and `GeneRates` (cscGAN, recipe counts).
     max_steps, batch_size : generator updates; cells in a batch.
-    critic_iters, critic_decay : critic updates before each generator update; decay of the weights
-        of its first layer (recipe counts).
+    critic_iters, critic_decay : critic updates a step; decay of its first layer (recipe counts).
     label_balance : label shares in batches, from 0 (as in the data) to 1 (equal).
     algorithm, alpha_0, alpha_final : "Adam" or "AMSGrad"; first and last learning rate.
-    validation_freq, summary_freq, save_freq : steps between validations, TensorBoard summaries
-        and checkpoints; 0 for none.
+    validation_freq, summary_freq, save_freq : steps between those; 0 for none.
     settings : any other setting of `parameters.json` by its flat name; see `setting_paths`.
 
     Raises
