@@ -85,9 +85,9 @@ class GeneRates(tf.Module):
     Examples
     --------
     >>> rates = GeneRates(2)
-    >>> rates.start_from(np.array([0.25, 1.0]))
-    >>> rates.factor.numpy().round(2).tolist()
-    [0.8, 2.0]
+    >>> rates.start_from(np.array([1.0, 3.0]))
+    >>> rates.factor.numpy().tolist()
+    [2.0, 3.0]
     """
 
     def __init__(self, genes: int):

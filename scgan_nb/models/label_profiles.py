@@ -85,7 +85,8 @@ def label_log_ratios(
     --------
     >>> import scipy.sparse as sp
     >>> x = sp.csr_matrix([[9.0, 1.0], [1.0, 9.0]])
-    >>> label_log_ratios(x, np.array([10.0, 10.0]), np.array([0, 1]), 3).round(1).tolist()
+    >>> ratios = label_log_ratios(x, np.array([10.0, 10.0]), np.array([0, 1]), 3)
+    >>> [[round(float(ratio), 1) for ratio in row] for row in ratios]
     [[0.4, -1.0], [-1.0, 0.4], [0.0, 0.0]]
     """
     counts = counts_of(x, depths, labels, rows)
