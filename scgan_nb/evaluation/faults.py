@@ -80,7 +80,7 @@ FAULTS = {
     "variance halved": "the 50 most abundant genes vary half as much",
     "labels given away": "cells of the second most common label carry the most common one",
     "copies": "a tenth of the cells are training cells",
-    "markers lost": "cells of the rarest label that has marker genes express none of them",
+    "markers lost": "cells of the rarest label that has ten cells and marker genes lack them",
 }
 
 
@@ -90,10 +90,11 @@ def _labels_by_size(labels: np.ndarray) -> np.ndarray:
 
 
 def _without_markers(x: np.ndarray, labels: np.ndarray, train: AnnData, key: str) -> np.ndarray:
-    """Counts without those of the rarest label's markers, which are found in training cells."""
+    """Counts without the markers, found in training cells, of the rarest label with ten cells."""
     linear = LogScale().log(train.X).expm1()
     markers = label_markers(linear, train.obs[key].astype(str).to_numpy())
-    rarest = [label for label in _labels_by_size(labels) if label in markers][-1]
+    large = [label for label in _labels_by_size(labels) if (labels == label).sum() >= 10]
+    rarest = [label for label in large if label in markers][-1]
     x = x.copy()
     x[np.ix_(labels == rarest, markers[rarest].genes)] = 0
     return x

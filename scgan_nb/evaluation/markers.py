@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 # %% auto #0
-__all__ = ['LEAST_RATIO', 'LEAST_SHARE', 'LEAST_CELLS', 'MOST_CHANCE', 'LOST_BELOW', 'Markers', 'label_markers', 'lost_genes',
-           'lost_markers']
+__all__ = ['LEAST_RATIO', 'LEAST_SHARE', 'LEAST_CELLS', 'MISLABELLED', 'MOST_CHANCE', 'LOST_BELOW', 'Markers', 'label_markers',
+           'lost_genes', 'lost_markers']
 
 # %% ../../nbs/evaluation/markers.ipynb #425b4159
 LEAST_RATIO = 4.0  # of the mean to that of other cells
@@ -31,7 +31,8 @@ class Markers(NamedTuple):
     ----------
     genes : int [markers], columns.
     means : float [markers], mean of the label's cells, linear at 10,000 counts.
-    shares : float [markers], share of the label's cells that express the gene.
+    shares : float [markers], share of cells of the label that express the gene, (k + 1) / (n + 2)
+        if k of n training cells do.
     """
 
     genes: np.ndarray
@@ -73,10 +74,11 @@ def label_markers(linear: csr_matrix, labels: ArrayLike) -> dict[str, Markers]:
         higher = mean - error + 1 >= LEAST_RATIO * (elsewhere + 1)
         genes = np.flatnonzero(higher & (expressing >= max(LEAST_CELLS, LEAST_SHARE * n)))
         if len(genes):
-            found[label] = Markers(genes, mean[genes], expressing[genes] / n)
+            found[label] = Markers(genes, mean[genes], (expressing[genes] + 1) / (n + 2))
     return found
 
 # %% ../../nbs/evaluation/markers.ipynb #a6b51fa5
+MISLABELLED = 0.1  # share of cells that may carry the label of another kind
 MOST_CHANCE = 0.01  # that no cell of the label expresses a marker
 LOST_BELOW = 0.25  # of the mean of the training cells
 
@@ -108,7 +110,8 @@ def lost_genes(
     labels, found = np.asarray(labels).astype(str), {}
     for label, (genes, means, shares) in markers.items():
         own = linear[labels == label]
-        certain = (1 - shares) ** own.shape[0] <= MOST_CHANCE
+        chance = (1 - (1 - MISLABELLED) * shares) ** own.shape[0]
+        certain = chance <= MOST_CHANCE + 1e-9
         if not own.shape[0] or not certain.any():
             continue
         now = np.asarray(own[:, genes[certain]].mean(axis=0)).ravel()

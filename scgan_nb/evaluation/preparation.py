@@ -267,7 +267,7 @@ def prepare(aligned: AlignedCells, settings: EvaluationSettings) -> EvaluationPl
         context=dataclasses.replace(
             context,
             downstream_labels=large_labels(holdout.labels, n),
-            markers=_markers(names, split.fitting, train, space) if labelled and n >= 150 else {},
+            markers=_markers(names, split.fitting, train, space) if labelled else {},
             train_components=None if train is None else train.components[searched],
         ),
     )
